@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/layout.h"
@@ -30,6 +32,8 @@
 _noreturn_ void base_panic(const char *file, int line, const char *func, const char *what);
 /* The call this thread works on, for panic and log lines ("" = none). Kept by reference: the text must outlive the work. Thread-local. */
 void base_enter(const char *call_sid);
+const char *base_at(void); /* what base_enter was given last in this thread; never NULL */
+void base_set_panic_hook(void (*hook)(void)); /* runs between the message and abort(); NULL = none */
 
 /* ---- str: a view. Never owned, never written through. ---- */
 struct str {
@@ -52,6 +56,7 @@ struct str str_cut(struct str s, char sep, struct str *rest);
 const char *str_find(struct str s, char c);            /* NULL = not there */
 int str_u64(struct str s, uint64_t max, uint64_t *ret) _must_;   /* all digits, 1..20 of them; -EBADMSG, -ERANGE */
 uint64_t str_hash(struct str s);                       /* seeded per process */
+size_t str_utf8(struct str s);                         /* bytes of the first character; 0 = empty or no UTF-8 */
 int str_zcpy(struct str s, char *buf, size_t cap) _must_; /* NUL-terminated copy; -ENOSPC, -EBADMSG if it holds NUL */
 
 /* ---- out: bounded writer. Overflow latches `over`; nothing is ever written past cap. Not NUL-terminated (out_z does). ---- */
@@ -65,7 +70,8 @@ void out_str(struct out *o, struct str s);
 void out_c(struct out *o, char c);
 void out_u64(struct out *o, uint64_t v);
 void out_hex(struct out *o, const void *p, size_t n);          /* lower case */
-void out_f(struct out *o, const char *fmt, ...) _printf_(2, 3); /* not on the hot roads */
+void out_f(struct out *o, const char *fmt, ...) _printf_(2, 3); /* not on the hot roads; formats of 512 bytes and more need one byte to spare */
+void out_vf(struct out *o, const char *fmt, va_list ap) _printf_(2, 0);
 void out_url(struct out *o, struct str s);  /* percent-encoded, application/x-www-form-urlencoded */
 void out_json(struct out *o, struct str s); /* inside quotes; bytes that are no UTF-8 become U+FFFD */
 void out_safe(struct out *o, struct str s); /* for people: bytes < 0x20, 0x7f and non-UTF-8 as \xNN */
@@ -271,6 +277,19 @@ void params_init(struct params *p);                    /* all defaults */
 const struct param_info *param_find(struct str section, struct str name);
 int param_set(struct params *p, const struct param_info *i, const char *value, bool first) _must_; /* first: a list starts anew; -EINVAL, -ERANGE, -ENOSPC */
 
+/* ---- codecs: the only place where a clock rate or a frame length is written down (codec.c). ---- */
+enum codec_id { CODEC_PCMU, CODEC_PCMA, CODEC_EVENT, CODEC_N };
+struct codec_info {
+	const char *name;      /* as in SDP rtpmap */
+	uint32_t rate_hz;      /* of the audio and of the RTP clock */
+	uint8_t pt;            /* static payload type, or the dynamic one we offer */
+	uint16_t frame_ms, frame_samples, frame_bytes;
+};
+extern const struct codec_info codec_table[CODEC_N];
+#define AUDIO_HZ    8000 /* of every sound buffer and mixer for now; from the same file */
+#define AUDIO_FRAME 160  /* samples of a 20 ms frame at AUDIO_HZ */
+#define FRAME_MS    20
+
 /* ---- addr ---- */
 int addr_parse(struct str s, struct addr *ret) _must_;      /* 1.2.3.4:5060, [::1]:5060, 1.2.3.4 (port 0), ::1 */
 void addr_print(struct out *o, const struct addr *a);       /* with port; IPv6 in brackets */
@@ -286,6 +305,7 @@ bool cidr_has(const struct cidr *c, const struct addr *a);
 /* ---- time and chance. The sig and media threads never ask for the time: they are told. These are for the loops and the edges. ---- */
 int64_t clock_boot_ms(void);
 int64_t clock_utc_ms(void);
+int64_t clock_utc_us(void);
 void rand_bytes(void *p, size_t n);
 uint32_t rand_u32(void);
 void rand_seed(uint64_t seed);  /* tests: from here on the numbers of this process follow from the seed */

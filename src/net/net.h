@@ -66,3 +66,17 @@ int net_resolve(struct net *n, struct str host, uint16_t port, bool tcp, net_fou
 /* Opens a bound socket (CLOEXEC, non-blocking, SO_REUSEADDR for TCP, IPV6_V6ONLY off only for [::], PKTINFO on wildcard UDP). fd or -E… */
 int net_bind_udp(const struct addr *a, int rcvbuf_bytes) _must_;
 int net_bind_listen(const struct addr *a) _must_;
+
+/* ---- gate: who may ask anything. Default deny: loopback, and the networks that were named. `struct authed` is made here and nowhere else (house rule 9). ---- */
+enum authed_kind { AUTHED_LOOPBACK, AUTHED_NETWORK };
+struct authed {
+	enum authed_kind kind;
+	uint8_t account[16];
+};
+struct gate {
+	struct cidr allow[PARAM_NET_MAX];
+	int n_allow;
+	struct authed loopback, network;
+};
+int gate_init(struct gate *g, const struct params *p, const uint8_t account[16]) _must_; /* -EINVAL = a network that is none */
+const struct authed *gate_check(const struct gate *g, const struct addr *peer);          /* NULL = turned away */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * service: which service answers a number, what it is asked, and how its reply is read. Runs on the sig thread as functions of messages: what has to be asked of
+ * the outside (runner; later the web thread) leaves by `struct service_out`, replies come back by service_answer with the token they were asked with.
+ * A document is read whole before anything is done with it; an error is a code of the call-control tables with a sentence, a line and a level.
+ */
+#pragma once
+#include "base/base.h"
+
+struct run_request; /* keeper/ */
+struct run_answer;
+
+/* ---- errors: one table of code, level, sentence. ---- */
+enum fault_level { FAULT_WARNING, FAULT_ERROR };
+struct fault_info { uint32_t code; enum fault_level level; const char *name, *mend; };
+extern const struct fault_info fault_table[];
+extern const size_t fault_n;
+const struct fault_info *fault_find(uint32_t code); /* NULL = unknown */
+
+/* ---- numbers: which file answers. Told by the runner's listing; immutable between two listings. ---- */
+enum service_kind { SERVICE_NONE, SERVICE_CGI, SERVICE_XML, SERVICE_TEXT, SERVICE_SOUND, SERVICE_BROKEN };
+struct number { char name[36], file[44]; enum service_kind kind; char why[128]; /* BROKEN: two files for one number: both named */ };
+struct services;
+struct services *services_new(void);
+void services_free(struct services *s);
+/* A listing: lines "FILE\tKIND\n". Logs what came and went, and each fault in the folder (two files for one number, a bad name, not executable, a link out) once. */
+int services_update(struct services *s, struct str listing) _must_;
+/* The service of a number as dialled (decoded user part), `default` if there is none; NULL = none. A name outside [0-9A-Za-z+*#_-]{1,32} matches default only. */
+const struct number *services_find(const struct services *s, struct str number);
+const struct number *services_each(const struct services *s, size_t *at); /* sorted by name */
+
+/* ---- the request: what is told to a service. ---- */
+struct call_facts { /* views; live while the call does. Made by call/ from the INVITE and the record */
+	char sid[35], account[35];
+	struct str from_uri, to_uri;              /* sip:user@host as in From and To */
+	struct str from_user, to_user, host;      /* decoded user parts; host of the To URI */
+	struct str display;                       /* caller's display name, unescaped */
+	struct str extension;                     /* dialled: decoded user part of the Request-URI */
+	struct str call_id, source_ip;            /* SIP Call-ID; where the INVITE came from */
+	const char *status, *direction;           /* CallStatus and Direction words of call-control.md */
+	struct str x_headers;                     /* lines "NAME\0VALUE\0": X-… headers of the INVITE and kin (User-to-User, P-…, Remote-Party-ID) */
+	struct str forwarded_from;
+	bool reached;                             /* answered already */
+};
+struct pair { struct str name, value; };
+/* The parameters of call-control.md 2.1, the core and the expected ones, in a fixed order; then extra (Digits …; `name=value&…` form-encoded). Views into the arena. Returns n, or -E2BIG, -ENOMEM */
+int request_params(const struct call_facts *f, struct str extra_form, struct arena *a, struct pair *ret, int cap) _must_;
+/* Environment and stdin of a CGI run (RFC 3875): CALL_<NAME> for each parameter, REQUEST_METHOD, QUERY_STRING, CONTENT_TYPE/LENGTH, SCRIPT_NAME, PATH_INFO, SERVER_*, GATEWAY_INTERFACE, PATH, LANG.
+ * Values lose control bytes and NUL; names are upper-cased [A-Z0-9_]. */
+int request_cgi(const struct pair *pairs, int n, const struct number *num, struct str query, const char *method, struct arena *a, struct run_request *ret) _must_;
+
+/* ---- URLs: resolving a reference against a base (RFC 3986 section 5) for service:/NAME?query, http, https. ---- */
+struct url { struct str scheme, host, path, query, fragment; uint16_t port; };
+int url_parse(struct str s, struct url *ret) _must_;
+int url_resolve(struct str base, struct str ref, char *buf, size_t cap, size_t *ret_n) _must_; /* service: never leaves the folder (no "..", one segment) */
+
+/* ---- replies ---- */
+struct reply {
+	int status;               /* HTTP status; CGI: Status: or 200 */
+	struct str type, location; /* Content-Type without parameters, lower-cased view as sent; Location */
+	struct str charset;
+	struct str body;
+};
+/* Header block of a CGI answer (RFC 3875 section 6): LF or CRLF. 0; a fault code > 0 (11200 no header block …) with *why set to a sentence. */
+uint32_t reply_cgi(struct str out, struct reply *ret, const char **ret_why);
+
+/* ---- the document ---- */
+struct attr { struct str name, value; };
+struct node { /* an element; text of SSML-like children flattened by verb/ */
+	struct str name;
+	struct str text;              /* character data directly inside, white space folded at the ends */
+	struct attr *attrs; int n_attrs;
+	struct node *child, *next;    /* first child; next sibling */
+	int line;
+	uint16_t index;               /* among its siblings: verb path */
+};
+struct fault { uint32_t code; int line; char text[160]; };
+#define FAULTS_MAX 32
+struct document {
+	struct node *root;            /* <Response>; its children are the verbs */
+	struct arena *arena;          /* owned */
+	struct fault faults[FAULTS_MAX]; int n_faults; /* warnings met while reading */
+};
+/* Reads a reply's body by its type: XML → as it is; text/plain → <Response><Say>; audio → NULL root with play (verb/ plays the body); empty 204 or <Response/> → no verbs.
+ * 0 and *ret (free it), or an error code of the table (12100, 12102, 11750, 11770, 12300 …) with *ret_fault filled. DOCTYPE refused, depth and nodes bounded. */
+uint32_t document_read(struct str type, struct str body, int status, struct document **ret, struct fault *ret_fault);
+void document_free(struct document *d);
+const struct node *document_at(const struct document *d, const uint16_t *path, int n); /* NULL = past the end */
+struct str node_attr(const struct node *n, struct str name); /* p == NULL: not there */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * verb: the interpreter: request → document → verbs, one file per instruction. It is the call_user: it finds the service of a new call, asks it, runs what comes back. Sig
+ * thread. All it must remember stands in struct app_record (committed before the wire); the rest (the parsed document, sounds) is made again after a restart.
+ */
+#pragma once
+#include "base/base.h"
+
+struct call; struct calls; struct call_user; struct services; struct run_request; struct run_answer; struct media_cmd; struct node;
+
+/* What the interpreter may do to the outside: flat messages only. */
+struct verb_out {
+	int (*run)(void *arg, const struct run_request *r);                         /* to the runner; -EAGAIN */
+	int (*sound)(void *arg, const struct media_cmd *c, int fd);                 /* MEDIA_SOUND or MEDIA_SOUND_DROP to every media thread; fd is dup'ed by the callee */
+	void *arg;
+};
+struct verbs;
+struct verbs_opts { const struct params *params; struct services *services; const struct verb_out *out; struct trace *trace; struct wheel *wheel; const char *version; };
+struct verbs *verbs_new(const struct verbs_opts *o);
+void verbs_free(struct verbs *v);
+const struct call_user *verbs_call_user(struct verbs *v);
+void verbs_set_calls(struct verbs *v, struct calls *cs);
+void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64_t now_ms); /* takes fd over */
+void verbs_runner_gone(struct verbs *v, int64_t now_ms);   /* a new runner: scripts in flight end in 11200, sounds are ordered again */
+void verbs_turn(struct verbs *v, int64_t now_ms);
+
+/* ---- the verb table: parser, lint, help and reference are printed from it. ---- */
+struct verb_attr { const char *name, *dflt, *range, *doc; };
+struct verb_info {
+	const char *name, *doc;
+	const struct verb_attr *attrs; int n_attrs;
+	bool served;      /* false: known to the field, 13750 when reached */
+	bool takes_time;  /* ends a chain of redirects */
+	bool answers;     /* answers the call when it comes first */
+};
+extern const struct verb_info verb_table[];
+extern const size_t verb_n;
+
+/* ---- every sentence that a caller can hear, by language. ---- */
+enum sentence { SENTENCE_ERROR, SENTENCE_N };
+struct str sentence_of(enum sentence s, struct str language); /* falls back to en */

@@ -5,6 +5,8 @@
  * keeper's socket, its end of the runner's socket, and the slab with the block heap.
  */
 #pragma once
+#include <sys/types.h>
+
 #include "base/base.h"
 
 /* ======== the keeper process ======== */
@@ -70,13 +72,14 @@ void slab_write_leg(struct slab *s, uint32_t slot, struct leg_record *r);
 int slab_read_call(const struct slab *s, uint32_t slot, struct call_record *ret) _must_;
 int slab_read_leg(const struct slab *s, uint32_t slot, struct leg_record *ret) _must_;
 struct media_line *slab_lines(struct slab *s); /* n_legs of them */
+uint64_t slab_torn(const struct slab *s); /* reads that found both copies torn */
 /* Block heap: write-once text, deduplicated by content and counted by user: each slab_text is undone by one slab_drop. The counts live in the worker; after adoption they are
  * made anew by slab_keep for every text that a living record names, then slab_sweep frees the rest. */
 int slab_text(struct slab *s, struct str t, struct text *ret) _must_; /* -ENOSPC, -E2BIG (LIMIT_CALL_TEXT); an empty text is {0,0} and 0 */
 struct str slab_str(const struct slab *s, struct text t);
 void slab_drop(struct slab *s, struct text t);
 void slab_keep(struct slab *s, struct text t);
-void slab_sweep(struct slab *s);
+void slab_sweep(struct slab *s); /* until then slab_text of an adopted slab is -ENOSPC */
 uint32_t slab_heap_used(const struct slab *s);
 
 /* ======== the runner ======== */

@@ -17,6 +17,7 @@ struct wire {
 };
 
 /* ---- mailbox: flat messages from any thread to one. Bounded; the lock is inside; readable fd for the receiver's loop. ---- */
+#define MAILBOX_HEAD 8 /* bytes of the box that each message takes beside its own */
 struct mailbox;
 struct mailbox *mailbox_new(size_t bytes);
 void mailbox_free(struct mailbox *m);
@@ -63,9 +64,15 @@ int net_add_signal(struct net *n, int signum, void (*h)(void *arg, int signum), 
 /* Names to addresses (RFC 3263: NAPTR, SRV, A/AAAA) by c-ares; h is called once, maybe before this returns; n == 0 = not found. */
 typedef void net_found_h(void *arg, const struct addr *addrs, int n, bool tcp);
 int net_resolve(struct net *n, struct str host, uint16_t port, bool tcp, net_found_h *h, void *arg) _must_;
+/* Asks these servers in place of those of resolv.conf: "10.0.0.1,[::1]:5353". */
+int net_set_dns_servers(struct net *n, const char *csv) _must_;
 /* Opens a bound socket (CLOEXEC, non-blocking, SO_REUSEADDR for TCP, IPV6_V6ONLY off only for [::], PKTINFO on wildcard UDP). fd or -E… */
 int net_bind_udp(const struct addr *a, int rcvbuf_bytes) _must_;
 int net_bind_listen(const struct addr *a) _must_;
+/* Addresses as the kernel writes them. over_v6: an IPv4 address as mapped IPv6, for a [::] socket. Returns the length; the other way unfolds mapped ones. */
+struct sockaddr_storage;
+unsigned int net_addr_to_sock(const struct addr *a, bool over_v6, struct sockaddr_storage *ret);
+int net_addr_from_sock(const struct sockaddr_storage *s, struct addr *ret) _must_;
 
 /* ---- gate: who may ask anything. Default deny: loopback, and the networks that were named. `struct authed` is made here and nowhere else (house rule 9). ---- */
 enum authed_kind { AUTHED_LOOPBACK, AUTHED_NETWORK };

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -116,7 +117,7 @@ void hash_free(struct hash *h);
 int hash_put(struct hash *h, uint64_t key, void *v) _must_; /* several values under one key are fine; -ENOMEM, -ENOSPC */
 void hash_drop(struct hash *h, uint64_t key, const void *v);
 /* First value under key, then the next ones: for (size_t at = 0; (v = hash_next(h, key, &at));) */
-void *hash_next(const struct hash *h, uint64_t key, size_t *at);
+void *hash_next(const struct hash *h, uint64_t key, size_t *at); /* in the order they were put; a change of the table ends the walk */
 size_t hash_count(const struct hash *h);
 
 /* ---- table: slots with generations. handle 0 is never handed out. ---- */
@@ -193,6 +194,7 @@ uint64_t log_dropped(void);
 
 /* ---- trace: numbered, versioned records of all calls in one bounded ring (a mapping the caller gives). One writer; readers copy and check. ---- */
 #define TRACE_VERSION 1
+#define TRACE_PAYLOAD 65536 /* longest payload; longer ones (and more than a quarter of the ring) are cut */
 enum trace_kind {
 	TRACE_SIP_IN, TRACE_SIP_OUT, TRACE_REQUEST, TRACE_REPLY, TRACE_VERB, TRACE_DIGIT, TRACE_MEDIA, TRACE_STATE, TRACE_ERROR, TRACE_NOTE, TRACE_N
 };
@@ -213,7 +215,8 @@ struct trace; /* the writer's (or a reader's) view of a ring */
 struct trace *trace_open(void *mem, size_t size, bool writer); /* writer: goes on behind what is there if it is sound, else begins anew; NULL = no memory */
 void trace_close(struct trace *t);
 void trace_put(struct trace *t, enum trace_kind kind, const uint8_t sid[16], uint32_t code, struct str payload); /* t NULL: nothing happens. Stamps UTC itself */
-/* Oldest first. *cursor 0 = from the oldest. Copies the record into buf (payload cut at cap). 1 = got one, 0 = no more, -EAGAIN = overrun (cursor moved on). */
+/* Oldest first. *cursor 0 = from the oldest. Copies the record into buf (payload cut at cap; ret->n says how much is in buf).
+ * 1 = got one, 0 = no more, -EAGAIN = overrun (cursor moved on). */
 int trace_read(const struct trace *t, uint64_t *cursor, struct trace_rec *ret, char *buf, size_t cap) _must_;
 
 /* ---- counters: one table; each thread may add. ---- */
@@ -263,12 +266,13 @@ struct params {
 	uint64_t reject_status;
 	enum log_level log;
 };
-enum param_type { PARAM_TEXT, PARAM_LIST, PARAM_NUMBER, PARAM_LEVEL };
+/* PARAM_RANGE: LOW-HIGH in two numbers, the second behind the first. A value of a list may name several entries, separated by commas. */
+enum param_type { PARAM_TEXT, PARAM_LIST, PARAM_NUMBER, PARAM_LEVEL, PARAM_RANGE };
 struct param_info {
 	const char *section, *name, *option; /* option: long option of `serve` or NULL */
 	enum param_type type;
 	size_t offset, cap, count_offset;    /* in struct params; cap: bytes of a text, entries of a list */
-	uint64_t min, max;
+	uint64_t min, max;                   /* of a number; min of a list: fewest entries */
 	const char *dflt, *unit, *doc, *allowed; /* allowed: said when a value is refused */
 	int (*check)(const char *value);         /* further check of a text: 0 or -EINVAL; may be NULL */
 };

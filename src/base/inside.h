@@ -8,3 +8,9 @@
 uint32_t crc32c_table(const void *p, size_t n); /* the plain way */
 uint32_t crc32c_cpu(const void *p, size_t n);   /* by the instruction; only if crc32c_has_cpu() */
 bool crc32c_has_cpu(void);
+
+void log_rescue(void); /* a dying process: lets the writer thread empty the ring, for 100 ms at most */
+
+/* Called between the steps of trace_put, for the test that dies there. NULL = none. */
+enum trace_step { TRACE_STEP_TAIL, TRACE_STEP_HALF, TRACE_STEP_WRITTEN, TRACE_STEP_HEAD };
+extern void (*trace_step_hook)(enum trace_step step);

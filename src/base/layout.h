@@ -143,8 +143,12 @@ struct leg_record {
 	uint8_t media_thread;
 	uint8_t codec_pt, dtmf_pt; /* negotiated payload types; dtmf_pt 0 = none */
 	uint8_t codec;           /* enum codec_id */
-	uint8_t dtmf_seen;
-	uint8_t pad[292];
+	uint8_t codec_pt_in, dtmf_pt_in; /* payload types as they come in */
+	uint8_t dir;             /* ours, enum sdp_dir */
+	uint8_t offered;         /* 1: our 2xx carried an offer; the ACK brings the answer */
+	uint8_t probing;         /* 1: the request in flight asks whether the peer is still there */
+	struct addr media_peer, media_peer_rtcp; /* as agreed by SDP */
+	uint8_t pad[240];
 };
 
 #define LINE_DIGITS 16

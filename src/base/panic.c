@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/inside.h"
 
 static _Thread_local const char *at_hand = "";
 static void (*panic_hook)(void);
@@ -41,9 +42,11 @@ void base_panic(const char *file, int line, const char *func, const char *what)
 	/* nobody is left to be told if this fails */
 	if (write(STDERR_FILENO, buf, o.n) < 0)
 		abort();
-	if (!again && panic_hook) { /* a hook that fails itself does not run twice */
+	if (!again) { /* what follows may fail as well; then not once more */
 		again = true;
-		panic_hook();
+		log_rescue();
+		if (panic_hook)
+			panic_hook();
 	}
 	abort();
 }

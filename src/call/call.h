@@ -10,7 +10,7 @@
 struct authed; struct sip; struct slab; struct wire; struct rtp_pool; struct media_cmd; struct media_event; struct call_facts; struct sip_msg; struct flow;
 
 enum call_state { CALL_FREE, CALL_RINGING, CALL_UP, CALL_ENDING, CALL_OVER, CALL_N_STATES };
-enum leg_state { LEG_FREE, LEG_NEW, LEG_RINGING, LEG_ANSWERED, LEG_UP, LEG_LEAVING, LEG_GONE, LEG_N_STATES };
+enum leg_state { LEG_FREE, LEG_NEW, LEG_RINGING, LEG_ANSWERED, LEG_HANGING, LEG_UP, LEG_LEAVING, LEG_GONE, LEG_N_STATES };
 enum leg_kind { LEG_SIP };
 enum call_party { PARTY_NONE, PARTY_CALLER, PARTY_SERVICE, PARTY_SYSTEM };
 
@@ -54,6 +54,7 @@ struct calls_opts {
 	struct rtp_pool **pools; int n_pools;   /* one per host RTP is bound on */
 	int (*pool_of)(void *arg, const struct addr *local); /* which pool for a SIP local address */
 	void (*advertise)(void *arg, const struct flow *f, struct addr *ret); /* address for SDP and Contact */
+	int64_t (*now)(void *arg); /* boottime of this turn; NULL = the clock */
 	void *arg;
 	int n_media;           /* media threads */
 };

@@ -42,6 +42,7 @@ int rtp_digit_event(char digit);     /* -EINVAL */
 struct rtp_stats {
 	uint32_t ssrc, base_seq, ext_seq, received, expected_prior, received_prior, jitter_q4;
 	int64_t transit; bool started; uint32_t duplicates, late;
+	uint32_t last_ts; /* packets of one event share a timestamp and say nothing of jitter */
 };
 void rtp_stats_add(struct rtp_stats *s, const struct rtp_hdr *h, int64_t arrival_ts);
 uint32_t rtp_stats_lost(const struct rtp_stats *s);
@@ -57,7 +58,9 @@ void jb_free(struct jb *j);
 void jb_reset(struct jb *j); /* new SSRC, new codec, latch moved */
 void jb_put(struct jb *j, const struct rtp_hdr *h, int64_t now_ms);
 enum jb_got jb_get(struct jb *j, int64_t now_ms, uint8_t ret_frame[JB_BYTES], size_t *ret_n, uint8_t *ret_pt);
-int jb_delay_ms(const struct jb *j); /* now in it */
+int jb_delay_ms(const struct jb *j); /* what it adds: how long a packet that came the fastest way waits before it is heard */
+bool jb_joined(const struct jb *j);  /* the frame last given does not follow the one before (sound was cut out to catch up, or a talkspurt begins): smooth the seam */
+uint32_t jb_late(const struct jb *j); /* packets that came after their time, over the life of the buffer */
 
 /* ---- latch: whom we hear and answer (house.md, issue of the first call). Candidates are the signalled address, or the IP that SIP came from (any port). From a
  * candidate's first packet a window of 500 ms is open; 4 valid packets of one source and SSRC lock it. Windows open until open_until_ms. ---- */
@@ -78,6 +81,8 @@ struct rtp_pool;
 typedef void rtp_want_h(void *arg, uint8_t pool, int n_pairs);
 struct rtp_pool *rtp_pool_new(uint8_t number, const struct addr *host, rtp_want_h *want, void *arg);
 void rtp_pool_free(struct rtp_pool *p);
+#define RTP_PORTION 256
+/* The first portion is asked for by the first take; an answer of 0 pairs says that the range is used up, and nothing more is asked for. */
 void rtp_pool_give(struct rtp_pool *p, const struct rtp_pair *pairs, int n);
 int rtp_pool_take(struct rtp_pool *p, struct rtp_pair *ret) _must_; /* drop-all filter is off and the sockets are drained; -EAGAIN = none left just now */
 void rtp_pool_put(struct rtp_pool *p, const struct rtp_pair *pair); /* filter on again; not handed out for 5 s (stray packets of the old call) */

@@ -20,6 +20,11 @@ struct web_answer {
 	const char *allow;     /* Allow of a 405, or NULL */
 };
 typedef void web_handler(void *arg, const struct web_request *r, struct web_answer *ret);
-struct web_opts { const int *listen_fds; int n_listen; web_handler *handler; void *arg; const char *product; };
+struct web_opts {
+	const int *listen_fds; int n_listen; /* stay the caller's; open until web_stop has returned */
+	web_handler *handler; void *arg;
+	const char *product;   /* Server header; must outlive web */
+	int patience_ms;       /* how long a request head, and then its body, may take to come; six times that for the answer to be read. 0 = 10 s */
+};
 int web_start(const struct web_opts *o, struct web **ret) _must_;
 void web_stop(struct web *w); /* joins */

@@ -16,7 +16,7 @@
 #define TRIES_MAX   4
 #define TARGETS_MAX 8
 #define ADDRS_MAX   16
-#define NAME_MAX_   255
+#define NAME_CAP    256 /* with the NUL */
 #define SIP_PORT    5060
 
 /* A c-ares socket in our loop. */
@@ -38,7 +38,7 @@ struct dns {
 };
 
 struct target {
-	char name[NAME_MAX_ + 1];
+	char name[NAME_CAP];
 	uint16_t port, priority, weight;
 };
 
@@ -47,11 +47,11 @@ struct query {
 	struct dns *dns;
 	net_found_h *h;
 	void *arg;
-	char host[NAME_MAX_ + 1];
+	char host[NAME_CAP];
 	uint16_t port; /* of the addresses being asked for */
 	bool tcp, last; /* last: the name itself is being asked for, nothing comes behind it */
 	struct service { /* SRV names to be tried, in this order */
-		char name[NAME_MAX_ + 1];
+		char name[NAME_CAP];
 		uint16_t order, preference;
 		bool tcp;
 	} tries[TRIES_MAX];
@@ -363,10 +363,12 @@ int net_set_dns_servers(struct net *n, const char *csv)
 int dns_open(struct net *n)
 {
 	struct dns *d = n->dns = calloc(1, sizeof(*d));
-	struct ares_options o = {.flags = ARES_FLAG_NOSEARCH, .timeout = 1000, .tries = 3, .lookups = (char[]){"b"}, .sock_state_cb = sock_state, .sock_state_cb_data = d};
+	struct ares_options o = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_EDNS, .timeout = 1000, .tries = 3, .lookups = (char[]){"b"}};
 	if (!d)
 		return -ENOMEM;
 	d->net = n;
+	o.sock_state_cb = sock_state;
+	o.sock_state_cb_data = d;
 	link_init(&d->socks);
 	timer_init(&d->timer, timer_due, d);
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)

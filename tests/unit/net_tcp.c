@@ -349,11 +349,11 @@ static void *reader_h(void *arg)
 {
 	struct reader *r = arg;
 	static char buf[BIG + 3], want[BIG + 3];
-	for (char c = 'a'; r->got < r->want; c++) {
+	for (char c = 'a'; c < 'e'; c++) {
 		size_t n = frame(want, BIG, c);
 		if (recv(r->fd, buf, n, MSG_WAITALL) != (ssize_t)n || memcmp(buf, want, n))
 			return NULL;
-		r->got += n;
+		__atomic_fetch_add(&r->got, n, __ATOMIC_RELAXED);
 	}
 	return r;
 }

@@ -93,8 +93,8 @@ void *arena_alloc(struct arena *a, size_t n)
 	size_t piece;
 	void *p;
 
-	if (n > a->max)
-		return NULL;
+	if (n > a->max || n > SIZE_MAX / 2)
+		return NULL; /* the second: roundings below must not wrap */
 	piece = n ? (n + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
 	if (piece > a->max - a->used)
 		return NULL;
@@ -111,7 +111,7 @@ void *arena_alloc(struct arena *a, size_t n)
 
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *p = s.n < SIZE_MAX ? arena_alloc(a, s.n + 1) : NULL;
+	char *p = arena_alloc(a, s.n + 1); /* no view is SIZE_MAX long */
 
 	if (!p)
 		return STR_NONE;

@@ -78,7 +78,7 @@ static void file(struct wheel *w, struct timer *t)
 {
 	uint64_t differ = (uint64_t)t->at_ms ^ (uint64_t)w->now_ms;
 	int level = (63 - __builtin_clzll(differ)) / 8;
-	unsigned i = (unsigned)((uint64_t)t->at_ms >> (8 * level)) % SLOTS;
+	unsigned i = (unsigned)((uint64_t)t->at_ms >> (8 * level) & (SLOTS - 1));
 
 	link_append(&w->slot[level][i], &t->link);
 	w->busy[level][i / 64] |= 1ULL << (i % 64);
@@ -110,7 +110,7 @@ static int next_busy(const uint64_t *busy, unsigned i)
 static bool first_busy(const struct wheel *w, bool skip_empty, int *level, int *slot, int64_t *ret_ms)
 {
 	for (int l = 0; l < LEVELS; l++) {
-		int i = (int)((uint64_t)w->now_ms >> (8 * l)) % SLOTS;
+		int i = (int)((uint64_t)w->now_ms >> (8 * l) & (SLOTS - 1));
 
 		while ((i = next_busy(w->busy[l], (unsigned)i)) >= 0) {
 			uint64_t above = l == LEVELS - 1 ? 0 : (uint64_t)w->now_ms >> (8 * (l + 1)) << (8 * (l + 1));

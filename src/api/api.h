@@ -12,11 +12,35 @@ struct api_opts { void *trace_mem; size_t trace_size; char account[35], token[65
 struct api *api_new(const struct api_opts *o);
 void api_free(struct api *a);
 void api_handle(void *api, const struct web_request *r, struct web_answer *ret); /* a web_handler */
-struct api_route { const char *method, *path, *doc; };
+struct api_ask; /* inside.h */
+struct api_route {
+	const char *method, *path, *doc; /* path: a segment in braces takes any one segment. GET answers HEAD too */
+	void (*handler)(struct api *a, const struct api_ask *q, struct web_answer *ret);
+};
 extern const struct api_route api_routes[];
 extern const size_t api_n_routes;
 
+/*
+ * What the bytes of a trace record are, by kind: what the producers write and the ladder reads. All text; a payload that is not of this form is shown by its first line.
+ * "Line" is the first line, without its line end (LF or CRLF); what is behind it is the body, shown on demand.
+ *
+ *   kind            code                     payload
+ *   TRACE_SIP_IN    status, 0 = a request    line `udp PEER > LOCAL` (udp or tcp, ADDR:PORT), CRLF, the message as received
+ *   TRACE_SIP_OUT   status, 0 = a request    line `udp LOCAL > PEER`, CRLF, the message as sent
+ *   TRACE_REQUEST   request number           line `POST services/100` (method, what is asked), LF, the environment and form as `NAME=VALUE` lines
+ *   TRACE_REPLY     request number           line `200 text/xml 12 ms` (status, type, time taken), LF, the answer as received
+ *   TRACE_VERB      0                        line `Say voice="slt" "Hello"`: as a person would write it
+ *   TRACE_DIGIT     number of the digit      line `5` or `5 120 ms`: heard from the phone; `> 5`: sent to it
+ *   TRACE_MEDIA     0: the leg's counts      line `in=512 lost=0 concealed=3 out=512 …` when the stream ends: printed at the foot
+ *                   else number of the play  line `play begins hello.wav`, `play ends`: printed where it happened
+ *   TRACE_STATE     0                        line `call: ringing, answered, up` (machine: state, event, next state), or `leg: up, ack, refused`
+ *   TRACE_ERROR     error code (11200 …)     line: its sentence; body: more, such as stderr
+ *   TRACE_NOTE      any                      line: text
+ */
+
 /* The ladder of a call as text (columns: phone, hookswitch, service), from trace records. sid all 0 = the last call in the ring. malloc'ed; NULL = no such call. */
 char *api_ladder(const struct trace *t, const uint8_t sid[16], size_t *ret_n);
+char *api_ladder_bodies(const struct trace *t, const uint8_t sid[16], size_t *ret_n); /* the same, with every message and body in full below it */
+/* JSON array, oldest first: {"number", "utc" (ISO 8601, microseconds), "kind", "code", "sid", "payload"}; a payload that is no UTF-8 is base64 in "payload_base64" instead. */
 char *api_trace_json(const struct trace *t, const uint8_t sid[16], size_t *ret_n);
 int api_last_sid(const struct trace *t, uint8_t ret[16]) _must_; /* -ENOENT */

@@ -40,6 +40,6 @@ static int step_calls(struct sqlite3 *db)
 }
 
 const struct store_step store_steps[] = {
-	{"calls: one row a call", step_calls},
+    {"calls: one row a call", step_calls},
 };
 const int store_n_steps = N_ELEMENTS(store_steps);

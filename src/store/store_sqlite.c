@@ -22,16 +22,17 @@ static const char *const party_names[] = {"", "caller", "service", "system"};
 static const char *const dir_names[] = {"inbound", "outbound-api"};
 
 #define COLUMNS                                                                                                                                                \
-	"sid, account_sid, \"to\", \"from\", status, direction, date_created, date_updated, start_time, answer_time, end_time, duration, duration_ms, "         \
+	"sid, account_sid, \"to\", \"from\", status, direction, date_created, date_updated, start_time, answer_time, end_time, duration, duration_ms, "        \
 	"hangup_by, sip_status, cause"
 #define VALUES "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16"
 
 static const char sql_start[] = "INSERT INTO calls (" COLUMNS ") VALUES (" VALUES ") ON CONFLICT (sid) DO NOTHING";
 /* A call ends once: a row that has its end is never touched again. */
-static const char sql_end[] = "INSERT INTO calls (" COLUMNS ") VALUES (" VALUES ") ON CONFLICT (sid) DO UPDATE SET"
-			      " status = excluded.status, date_updated = excluded.date_updated, answer_time = excluded.answer_time, end_time = excluded.end_time,"
-			      " duration = excluded.duration, duration_ms = excluded.duration_ms, hangup_by = excluded.hangup_by, sip_status = excluded.sip_status,"
-			      " cause = excluded.cause WHERE end_time IS NULL";
+static const char sql_end[] =
+    "INSERT INTO calls (" COLUMNS ") VALUES (" VALUES ") ON CONFLICT (sid) DO UPDATE SET"
+    " status = excluded.status, date_updated = excluded.date_updated, answer_time = excluded.answer_time, end_time = excluded.end_time,"
+    " duration = excluded.duration, duration_ms = excluded.duration_ms, hangup_by = excluded.hangup_by, sip_status = excluded.sip_status,"
+    " cause = excluded.cause WHERE end_time IS NULL";
 
 static int fail(struct store_db *d, const char *doing, char *why, size_t cap)
 {
@@ -86,8 +87,8 @@ static int set_up(struct store_db *d, char *why, size_t cap)
 	int version = 0;
 	sqlite3_busy_timeout(d->db, 1000);
 	/* FULL: WAL with NORMAL loses acknowledged rows in a power cut. The limit gives the disk back after a burst. */
-	if (sqlite3_exec(d->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF", NULL, NULL, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_exec(d->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304; PRAGMA trusted_schema=OFF", NULL, NULL,
+			 NULL) != SQLITE_OK)
 		return fail(d, "opening", why, cap);
 	if (get_version(d, &version) != SQLITE_OK)
 		return fail(d, "reading the version of the schema", why, cap);

@@ -134,14 +134,16 @@ static void on_sweep(uv_timer_t *timer)
 {
 	struct thread *t = timer->data;
 	int64_t now = clock_boot_ms();
-	LINK_EACH_SAFE(l, &t->web.conns) {
+	LINK_EACH_SAFE(l, &t->web.conns)
+	{
 		struct conn *c = container_of(l, struct conn, link);
 		int64_t may = c->state == CONN_ANSWER ? t->patience_ms * ANSWER_FACTOR : t->patience_ms;
 		if (c->killed || now - c->since_ms < may)
 			continue;
 		c->killed = true;
-		/* Not inside one of its callbacks here. On this loop the end comes later, when its handle is closed: conn_free is called then. */
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		/* At once (we are inside none of its callbacks here): a kill that is only noted would be put off by the next byte. Its handle is closed later in
+		 * the loop; conn_free is called then. */
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 	}
 	if (t->resting)
 		doors_open(t);
@@ -186,7 +188,7 @@ static int open_lws(struct thread *t)
 	    .max_http_header_data2 = WEB_HEAD_MAX,
 	    .max_http_header_pool2 = (unsigned)limit_of(LIMIT_HTTP_CONNECTIONS),
 	    .fd_limit_per_thread = (unsigned)limit_of(LIMIT_HTTP_CONNECTIONS) + 16,
-	    .user = &t->web,
+	    .server_string = t->web.product,
 	};
 	lws_set_log_level(LLL_ERR | LLL_WARN | LLL_NOTICE, on_lws_log);
 	t->lws = lws_create_context(&i);
@@ -194,7 +196,6 @@ static int open_lws(struct thread *t)
 		return -EIO;
 	i.protocols = protocols;
 	i.vhost_name = "hookswitch";
-	i.server_string = t->web.product;
 	i.keepalive_timeout = (int)(t->patience_ms + 999) / 1000;
 	t->vhost = lws_create_vhost(t->lws, &i);
 	return t->vhost ? 0 : -EIO;

@@ -81,9 +81,10 @@ static int answer_head(struct conn *c)
 	time_t now = (time_t)(clock_utc_ms() / 1000);
 	struct tm tm;
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
-	if (lws_add_http_common_headers(c->wsi, (unsigned)a->status, a->type ? a->type : "text/plain; charset=utf-8", a->n, &p, end) || add(c, "date:", date, &p, end) ||
-	    add(c, "www-authenticate:", a->challenge, &p, end) || add(c, "allow:", a->allow, &p, end) || add(c, "cache-control:", "no-store", &p, end) ||
-	    add(c, "x-content-type-options:", "nosniff", &p, end) || add(c, "connection:", c->last ? "close" : NULL, &p, end))
+	if (lws_add_http_common_headers(c->wsi, (unsigned)a->status, a->type ? a->type : "text/plain; charset=utf-8", a->n, &p, end) ||
+	    add(c, "date:", date, &p, end) || add(c, "www-authenticate:", a->challenge, &p, end) || add(c, "allow:", a->allow, &p, end) ||
+	    add(c, "cache-control:", "no-store", &p, end) || add(c, "x-content-type-options:", "nosniff", &p, end) ||
+	    add(c, "connection:", c->last ? "close" : NULL, &p, end))
 		return -1;
 	return lws_finalize_write_http_header(c->wsi, start, &p, end) ? -1 : 0;
 }

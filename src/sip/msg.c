@@ -252,8 +252,10 @@ int sip_parse(struct str in, struct sip_msg *ret)
 	err = take_essentials(m);
 	if (!err && !m->is_request && m->error)
 		err = -EBADMSG;
-	if (err && (!m->is_request || !m->via.n || !m->sent_by.n))
+	if (err && (!m->is_request || !m->sent_by.n)) {
 		m->error = 0;
+		m->why = NULL;
+	}
 	return err;
 }
 

@@ -35,7 +35,7 @@ struct sip_via {
 };
 int sip_via_parse(struct str in, struct sip_via *ret) _must_;
 bool sip_token(struct str s);                /* one or more token characters */
-bool sip_params_sound(struct str params);    /* no empty parameter between two semicolons */
+bool sip_params_sound(struct str params);    /* no empty parameter (one at the end is forgiven); what stands behind the first semicolon */
 /* Next parameter of ;a=b;c; name and value trimmed, quotes around the value kept. */
 bool sip_param_next(struct str *rest, struct str *ret_one, struct str *ret_name, struct str *ret_value);
 bool sip_quoted_end(struct str in, size_t at, size_t *ret_end); /* in.p[at] is the opening quote; *ret_end behind the closing one */

@@ -96,8 +96,6 @@ bool sip_param_next(struct str *rest, struct str *ret_one, struct str *ret_name,
 bool sip_params_sound(struct str params)
 {
 	params = str_trim(params);
-	if (params.n && params.p[0] == ';')
-		params = str_skip(params, 1);
 	while (params.n) {
 		size_t at = find_bare(params, ';');
 

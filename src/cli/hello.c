@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * hello: what is said when calls can be taken for the first time: one line for programs (`ready …` on stdout) and a block for people: what is listened on, each number and
+ * what answers it, how to place the first call. Sig thread, before the first packet is read; the files of the services folder are read here only for their first comment.
+ */
+#include "cli/cli.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "keeper/keeper.h"
+#include "service/service.h"
+
+/* The first comment of a file: `# …` behind `#!`, or `<!-- … -->`. Empty if there is none. */
+static void hello_comment(const char *folder, const struct number *n, char *ret, size_t cap)
+{
+	char path[400], buf[512];
+	struct out o = {.p = ret, .cap = cap};
+	ssize_t got;
+	int fd;
+
+	*ret = 0;
+	snprintf(path, sizeof(path), "%s/%s", folder, n->file);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	got = fd >= 0 ? read(fd, buf, sizeof(buf)) : -1;
+	if (fd >= 0)
+		close(fd);
+	if (got <= 0 || n->kind == SERVICE_SOUND || n->kind == SERVICE_TEXT)
+		return;
+	for (struct str rest = str_n(buf, (size_t)got); rest.p && !o.n;) {
+		struct str line = str_trim(str_cut(rest, '\n', &rest)), end;
+
+		if (str_starts(line, STR("<!--"))) {
+			line = str_trim(str_skip(line, 4));
+			end = str_n(line.p, line.n >= 3 ? line.n - 3 : 0);
+			out_safe(&o, str_trim(end));
+		} else if (str_starts(line, STR("# ")) && !str_starts(line, STR("# SPDX"))) {
+			out_safe(&o, str_skip(line, 2));
+		}
+	}
+	out_z(&o);
+}
+
+static const char *hello_kind(const struct number *n)
+{
+	switch (n->kind) {
+	case SERVICE_CGI:
+		return "script";
+	case SERVICE_XML:
+		return "document";
+	case SERVICE_TEXT:
+		return "text";
+	case SERVICE_SOUND:
+		return "sound";
+	default:
+		return "fault";
+	}
+}
+
+static void hello_numbers(const struct worker *w)
+{
+	const struct number *n;
+	size_t at = 0;
+	int count = 0;
+
+	while ((n = services_each(w->services, &at))) {
+		char comment[160];
+
+		hello_comment(w->p.services, n, comment, sizeof(comment));
+		fprintf(stderr, "%s  %-10s %-9s %s/%s%s%s\n", count++ ? "" : "numbers:\n", n->name, hello_kind(n), w->p.services, n->file, *comment ? "  " : "",
+			n->kind == SERVICE_BROKEN ? n->why : comment);
+	}
+	if (!count)
+		fprintf(stderr,
+			"numbers: none yet. Make the first one:\n"
+			"  printf '#!/bin/sh\\necho \"Content-Type: text/plain\"\\necho\\necho \"Hello, this is my telephone.\"\\n' > %s/100\n"
+			"  chmod +x %s/100\n",
+			w->p.services, w->p.services);
+}
+
+static const char *hello_addr(const struct addr *a, char *buf, size_t cap)
+{
+	struct out o = {.p = buf, .cap = cap};
+
+	addr_print(&o, a);
+	return out_z(&o);
+}
+
+void hello_ready(const struct worker *w)
+{
+	char sip[PARAM_SIP_MAX * 64], http[64], one[64];
+	struct out o = OUT(sip);
+	bool local = !strcmp(hello_addr(&w->sip_at[0].bound, one, sizeof(one)), "127.0.0.1:5060");
+
+	for (int i = 0; i < w->p.n_sip; i++)
+		out_f(&o, "%s%s", i ? "," : "", hello_addr(&w->sip_at[i].bound, one, sizeof(one)));
+	out_z(&o);
+	hello_addr(&w->http_at, http, sizeof(http));
+	fprintf(stderr, "hookswitch %s: listening on sip %s (udp and tcp), http %s; data in %s; at most %llu calls\n", HOOKSWITCH_VERSION, sip, http, w->p.data,
+		(unsigned long long)w->p.max_calls);
+	hello_numbers(w);
+	hello_addr(&w->sip_at[0].bound, one, sizeof(one));
+	fprintf(stderr, "the first call: hookswitch call 100%s%s\n", local ? "" : " --server ", local ? "" : one);
+	fprintf(stderr, "  or dial sip:100@%s on a softphone, with the setting \"no registration\" (no account is needed)\n", one);
+	fflush(stderr);
+	printf("ready sip=%s http=%s keeper=%d\n", sip, http, (int)keep_pid(w->keep));
+	fflush(stdout);
+}

@@ -3,7 +3,7 @@
  * account: DATA/account.ini, the one account there is now: its id (AC + 32 hex) and the token that opens the HTTP interface (64 hex). Made at the first start, 0600,
  * written whole under another name and then renamed, so that it is never seen half. Main thread.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <fcntl.h>
 #include <ini.h>

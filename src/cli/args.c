@@ -3,7 +3,7 @@
  * args: the command line, read by getopt_long with option lists made from the tables: those of the command and, if it takes parameters, those of the
  * parameter table that have an option name. Says what is wrong by itself. Main thread, before anything is started.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 enum { ARG_HELP = 1000, ARG_PARAM = 2000 };
 

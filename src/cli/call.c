@@ -3,7 +3,7 @@
  * call: the small telephone: `hookswitch call 100`. Our own client side (the same sip, call and media rooms as in the worker) in one process without keeper: a private slab, one
  * media thread, sockets of its own. It says what happens on the wire, sends digits, listens, and says what it heard. RFC 3261 sections 8.1, 13.2.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <signal.h>
 #include <sndfile.h>

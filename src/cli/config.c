@@ -4,7 +4,7 @@
  * a pass before it: lines it would cut (over 199 bytes), sections it would drop because nothing stands in them, NUL bytes, continuation lines. Every complaint
  * is file:line, what is wrong, and what is allowed; nothing has been started by then. Main thread.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <ini.h>
 

@@ -3,7 +3,7 @@
  * hello: what is said when calls can be taken for the first time: one line for programs (`ready …` on stdout) and a block for people: what is listened on, each number and
  * what answers it, how to place the first call. Sig thread, before the first packet is read; the files of the services folder are read here only for their first comment.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <fcntl.h>
 #include <unistd.h>

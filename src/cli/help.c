@@ -3,7 +3,7 @@
  * help: the tables of commands and parameters, printed for people (`--help`, `help COMMAND`) and as a manual page in roff (`man`; the build writes
  * packaging/hookswitch.1 with it). Nothing about a command or parameter is written down here.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 static bool command_has(const struct command *c, const char *option)
 {

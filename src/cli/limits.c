@@ -2,7 +2,7 @@
  *
  * limits: `hookswitch limits` and `hookswitch params`: two tables of base/ as people read them.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 int limits_main(const struct command *c, int argc, char **argv)
 {

@@ -2,7 +2,7 @@
  *
  * main: the program. One table of commands; the parser, `--help`, `help CMD` and the man page (`hookswitch man`) are printed from it and from the parameter table.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #define SERVE_USAGE "[--config FILE] [--data DIR] [--services DIR] [--sip ADDR:PORT]... [--rtp LOW-HIGH] [--http ADDR:PORT] [--log LEVEL]"
 #define CALL_USAGE  "NUMBER|URI [--from X] [--digits \"w1w2#\"] [--duration S] [--wav OUT] [--server ADDR:PORT] [--tcp]"

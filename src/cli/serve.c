@@ -5,7 +5,7 @@
  * the default stands as --set. A configuration file that changes under a running system thus does not change the size of the slab at a restart.
  * Paths stay relative when they were given so: the folder that all processes stand in is opened already, even where its parents are closed to the user we become.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <grp.h>
 #include <pwd.h>

@@ -2,7 +2,7 @@
  *
  * trace: `hookswitch trace CALLSID|last`: asks the HTTP interface of the running system (libcurl, the token of DATA/account.ini) and prints the ladder as it comes.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <curl/curl.h>
 

@@ -3,7 +3,7 @@
  * wires: what the rooms tell each other in the worker, on the sig thread: packets from net to sip (behind their poison line), orders from call and verb to media, store
  * and runner, and the news of those back to call and verb. Nothing is decided here but the end: SIGTERM, drain, done.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
  * in wires.c. It is started by the keeper as often as needed: all that must outlive it comes from the keeper (sockets, slab, trace ring) and is adopted here before the first
  * packet is read. A fault at the start is said in one line and is exit status 78.
  */
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
 #include <poll.h>
 #include <signal.h>

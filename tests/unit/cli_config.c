@@ -11,9 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/cli_int.h"
 
-void help_print(FILE *f, const struct command *c) { fputs("help", f); }
+void help_print(FILE *f, const struct command *c)
+{
+	fputs("help", f);
+}
 
 static char dir[64];
 
@@ -66,7 +69,8 @@ static void expect_bad(const char *text, const char *where, const char *what)
 
 static void test_taken(void **state)
 {
-	static const char text[] = "\xef\xbb\xbf; a comment\n[listen]\r\nsip = 127.0.0.1:5070\nsip = [::1]:5070\nhttp=127.0.0.1:0\n\n[media]\nrtp = 20000-20100\n[log]\nlevel = debug\n[limits]\n";
+	static const char text[] = "\xef\xbb\xbf; a comment\n[listen]\r\nsip = 127.0.0.1:5070\nsip = [::1]:5070\nhttp=127.0.0.1:0\n\n[media]\nrtp = "
+				   "20000-20100\n[log]\nlevel = debug\n[limits]\n";
 	struct config c;
 	char said[4000];
 
@@ -212,8 +216,9 @@ static int teardown(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken), cmocka_unit_test(test_refused), cmocka_unit_test(test_line_length), cmocka_unit_test(test_nul),
-	    cmocka_unit_test(test_argv), cmocka_unit_test(test_rank), cmocka_unit_test(test_account)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken),  cmocka_unit_test(test_refused), cmocka_unit_test(test_line_length),
+					   cmocka_unit_test(test_nul),    cmocka_unit_test(test_argv),    cmocka_unit_test(test_rank),
+					   cmocka_unit_test(test_account)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

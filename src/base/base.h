@@ -212,7 +212,7 @@ struct trace_rec { /* head of a record; the payload follows; records are 8-align
 	uint32_t code;    /* by kind: error code, SIP status, digit number … */
 };
 struct trace; /* the writer's (or a reader's) view of a ring */
-struct trace *trace_open(void *mem, size_t size, bool writer); /* writer: goes on behind what is there if it is sound, else begins anew; NULL = no memory */
+struct trace *trace_open(void *mem, size_t size, bool writer); /* mem: 64-aligned; writer: goes on behind what is there if it is sound, else begins anew; NULL = no memory */
 void trace_close(struct trace *t);
 void trace_put(struct trace *t, enum trace_kind kind, const uint8_t sid[16], uint32_t code, struct str payload); /* t NULL: nothing happens. Stamps UTC itself */
 /* Oldest first. *cursor 0 = from the oldest. Copies the record into buf (payload cut at cap; ret->n says how much is in buf).

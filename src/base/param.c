@@ -68,24 +68,29 @@ static int check_method(const char *v)
 	return str_eq(str_z(v), STR("POST")) || str_eq(str_z(v), STR("GET")) ? 0 : -EINVAL;
 }
 
-#define TEXT(f)   .type = PARAM_TEXT, .offset = offsetof(struct params, f), .cap = sizeof(((struct params *)0)->f)
-#define LIST(f)   .type = PARAM_LIST, .offset = offsetof(struct params, f), .cap = N_ELEMENTS(((struct params *)0)->f), .count_offset = offsetof(struct params, n_##f)
+#define TEXT(f) .type = PARAM_TEXT, .offset = offsetof(struct params, f), .cap = sizeof(((struct params *)0)->f)
+#define LIST(f)                                                                                                                                                \
+	.type = PARAM_LIST, .offset = offsetof(struct params, f), .cap = N_ELEMENTS(((struct params *)0)->f), .count_offset = offsetof(struct params, n_##f)
 #define NUMBER(f) .type = PARAM_NUMBER, .offset = offsetof(struct params, f)
 
 #define LIST_ENTRY 64 /* bytes of an entry of a list */
-_Static_assert(sizeof(((struct params *)0)->sip[0]) == LIST_ENTRY && sizeof(((struct params *)0)->allow[0]) == LIST_ENTRY, "param: lists have entries of one size");
+_Static_assert(sizeof(((struct params *)0)->sip[0]) == LIST_ENTRY && sizeof(((struct params *)0)->allow[0]) == LIST_ENTRY,
+	       "param: lists have entries of one size");
 _Static_assert(offsetof(struct params, rtp_high) == offsetof(struct params, rtp_low) + sizeof(uint64_t), "param: a range is two numbers side by side");
 
 const struct param_info param_table[] = {
     {"listen", "sip", "sip", LIST(sip), .min = 1, .dflt = "127.0.0.1:5060", .unit = "ADDR:PORT", .check = check_listen,
-     .doc = "Where SIP is taken, by UDP and by TCP; may be given several times. Port 0 takes a free one.", .allowed = "ADDRESS:PORT, as in 192.0.2.1:5060 or [::]:5060, up to 8 of them"},
+     .doc = "Where SIP is taken, by UDP and by TCP; may be given several times. Port 0 takes a free one.",
+     .allowed = "ADDRESS:PORT, as in 192.0.2.1:5060 or [::]:5060, up to 8 of them"},
     {"listen", "http", "http", TEXT(http), .dflt = "127.0.0.1:8080", .unit = "ADDR:PORT", .check = check_listen,
      .doc = "Where the HTTP interface is served. Port 0 takes a free one.", .allowed = "ADDRESS:PORT, as in 127.0.0.1:8080 or [::1]:8080"},
     {"listen", "advertise", NULL, TEXT(advertise), .dflt = "", .unit = "ADDR[:PORT]", .check = check_advertise,
-     .doc = "Address told to peers in SIP and SDP in place of the local one, for a machine behind a translating router; empty: the address that the packet came to.",
+     .doc = "Address told to peers in SIP and SDP in place of the local one, for a machine behind a translating router; empty: the address that the packet "
+	    "came to.",
      .allowed = "an IP address with or without port, or nothing"},
-    {"media", "rtp", "rtp", .type = PARAM_RANGE, .offset = offsetof(struct params, rtp_low), .min = 1024, .max = 65535, .dflt = "10000-19999", .unit = "LOW-HIGH",
-     .doc = "UDP ports for sound, both included; a call takes an even one and the next.", .allowed = "LOW-HIGH, ports from 1024 to 65535, LOW below HIGH"},
+    {"media", "rtp", "rtp", .type = PARAM_RANGE, .offset = offsetof(struct params, rtp_low), .min = 1024, .max = 65535, .dflt = "10000-19999",
+     .unit = "LOW-HIGH", .doc = "UDP ports for sound, both included; a call takes an even one and the next.",
+     .allowed = "LOW-HIGH, ports from 1024 to 65535, LOW below HIGH"},
     {"media", "media_threads", NULL, NUMBER(media_threads), .min = 0, .max = 64, .dflt = "0", .unit = "threads",
      .doc = "Threads that carry sound; 0: one per processor core.", .allowed = "0 to 64"},
     {"media", "quiet_s", NULL, NUMBER(quiet_s), .min = 1, .max = 86400, .dflt = "60", .unit = "s",
@@ -98,8 +103,8 @@ const struct param_info param_table[] = {
      .doc = "Folder of the sounds that documents may play by name.", .allowed = "a path of at most 255 bytes"},
     {"limits", "max_calls", NULL, NUMBER(max_calls), .min = 1, .max = 100000, .dflt = "2000", .unit = "calls",
      .doc = "Calls at one time; one more is answered 503.", .allowed = "1 to 100000"},
-    {"limits", "max_call_s", NULL, NUMBER(max_call_s), .min = 1, .max = 86400, .dflt = "14400", .unit = "s",
-     .doc = "Longest call; then it is ended.", .allowed = "1 to 86400 seconds"},
+    {"limits", "max_call_s", NULL, NUMBER(max_call_s), .min = 1, .max = 86400, .dflt = "14400", .unit = "s", .doc = "Longest call; then it is ended.",
+     .allowed = "1 to 86400 seconds"},
     {"limits", "drain_s", NULL, NUMBER(drain_s), .min = 0, .max = 3600, .dflt = "30", .unit = "s",
      .doc = "How long calls may go on after SIGTERM, before they are ended.", .allowed = "0 to 3600 seconds"},
     {"limits", "trace_mb", NULL, NUMBER(trace_mb), .min = 1, .max = 4096, .dflt = "64", .unit = "MiB",
@@ -108,7 +113,8 @@ const struct param_info param_table[] = {
      .doc = "Networks that may place calls, beside this machine itself; may be given several times. Empty: this machine only.",
      .allowed = "networks as in 192.168.1.0/24 or 2001:db8::/32, up to 16 of them"},
     {"access", "user", NULL, TEXT(user), .dflt = "", .unit = "USER", .check = check_user,
-     .doc = "User that the system becomes when it was started as root; empty: hookswitch, or the user who called sudo.", .allowed = "a user name of at most 31 bytes"},
+     .doc = "User that the system becomes when it was started as root; empty: hookswitch, or the user who called sudo.",
+     .allowed = "a user name of at most 31 bytes"},
     {"access", "script_user", NULL, TEXT(script_user), .dflt = "", .unit = "USER", .check = check_user,
      .doc = "User that scripts run as when the system was started as root, never root itself; empty: hookswitch-script, or nobody where there is no such user.",
      .allowed = "a user name of at most 31 bytes"},
@@ -118,18 +124,19 @@ const struct param_info param_table[] = {
      .doc = "Voice of what is spoken where a document names none; empty: by the language.", .allowed = "kal, slt, or nothing"},
     {"cgi", "wall_s", NULL, NUMBER(cgi_wall_s), .min = 1, .max = 300, .dflt = "15", .unit = "s",
      .doc = "Time that a script may take; then it is killed with all it started.", .allowed = "1 to 300 seconds"},
-    {"cgi", "cpu_s", NULL, NUMBER(cgi_cpu_s), .min = 1, .max = 300, .dflt = "10", .unit = "s",
-     .doc = "Processor time that a script may use.", .allowed = "1 to 300 seconds"},
-    {"cgi", "as_mb", NULL, NUMBER(cgi_as_mb), .min = 16, .max = 1048576, .dflt = "2048", .unit = "MiB",
-     .doc = "Address space of a script.", .allowed = "16 to 1048576 MiB"},
-    {"cgi", "data_mb", NULL, NUMBER(cgi_data_mb), .min = 1, .max = 1048576, .dflt = "256", .unit = "MiB",
-     .doc = "Memory that a script may write to.", .allowed = "1 to 1048576 MiB"},
-    {"cgi", "files", NULL, NUMBER(cgi_files), .min = 8, .max = 65536, .dflt = "64", .unit = "files",
-     .doc = "Files that a script may hold open.", .allowed = "8 to 65536"},
+    {"cgi", "cpu_s", NULL, NUMBER(cgi_cpu_s), .min = 1, .max = 300, .dflt = "10", .unit = "s", .doc = "Processor time that a script may use.",
+     .allowed = "1 to 300 seconds"},
+    {"cgi", "as_mb", NULL, NUMBER(cgi_as_mb), .min = 16, .max = 1048576, .dflt = "2048", .unit = "MiB", .doc = "Address space of a script.",
+     .allowed = "16 to 1048576 MiB"},
+    {"cgi", "data_mb", NULL, NUMBER(cgi_data_mb), .min = 1, .max = 1048576, .dflt = "256", .unit = "MiB", .doc = "Memory that a script may write to.",
+     .allowed = "1 to 1048576 MiB"},
+    {"cgi", "files", NULL, NUMBER(cgi_files), .min = 8, .max = 65536, .dflt = "64", .unit = "files", .doc = "Files that a script may hold open.",
+     .allowed = "8 to 65536"},
     {"cgi", "procs", NULL, NUMBER(cgi_procs), .min = 1, .max = 65536, .dflt = "64", .unit = "processes",
      .doc = "Processes that the user of the scripts may have.", .allowed = "1 to 65536"},
     {"cgi", "method", NULL, TEXT(cgi_method), .dflt = "POST", .unit = "METHOD", .check = check_method,
-     .doc = "How the parameters of a call reach a script: POST on its standard input, GET in QUERY_STRING; in both cases as CALL_… variables too.", .allowed = "POST or GET"},
+     .doc = "How the parameters of a call reach a script: POST on its standard input, GET in QUERY_STRING; in both cases as CALL_… variables too.",
+     .allowed = "POST or GET"},
     {"reject", "status", NULL, NUMBER(reject_status), .min = 400, .max = 699, .dflt = "404", .unit = "status",
      .doc = "SIP status of a call that a document rejects without saying that it is busy.", .allowed = "400 to 699"},
     {"log", "level", "log", .type = PARAM_LEVEL, .offset = offsetof(struct params, log), .dflt = "info", .unit = "LEVEL",

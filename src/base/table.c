@@ -12,7 +12,7 @@
 #define NOBODY     UINT32_MAX
 
 struct slot {
-	uint32_t gen; /* of the tenant, or of the next one; never 0 */
+	uint32_t gen;        /* of the tenant, or of the next one; never 0 */
 	uint32_t next, prev; /* in the queue of free slots; NOBODY at its ends */
 	uint32_t live;
 	/* the item follows, 16-aligned */

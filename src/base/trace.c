@@ -14,15 +14,15 @@
 #define TRACE_MAGIC 0x4543415254574f48ULL /* "HOWTRACE" */
 #define KIND_PAD    0xffffu
 
-/* Words of the ring; the compiler must neither split nor merge them. */
+/* Words of the ring; the compiler must neither split nor merge them. A record lies in one piece. */
 typedef _Atomic uint64_t word;
 
 struct ring_head {
 	uint64_t magic, size; /* size: of the data, bytes */
 	uint32_t version, rec_size;
 	word head, tail; /* positions of the next record and of the oldest one */
-	word next;       /* number of the next record; may be one behind after a crash */
-	uint64_t pad[2];
+	word last, next; /* position of the newest record and number of the next one; written last, so one behind after a crash there */
+	uint64_t pad;
 };
 _Static_assert(sizeof(struct ring_head) == 64, "trace: head of the ring");
 _Static_assert(sizeof(struct trace_rec) == 48, "trace: head of a record");
@@ -98,37 +98,40 @@ static bool first_sound(const struct trace *t, struct first f, uint64_t pos, uin
 static void copy_in(const struct trace *t, uint64_t pos, const void *p, size_t n)
 {
 	const char *b = p;
+	word *to = n ? word_at(t, pos) : NULL;
 
-	for (size_t i = 0; i < n; i += 8) {
+	for (; n >= 8; n -= 8, b += 8) {
+		uint64_t v;
+
+		memcpy(&v, b, sizeof(v));
+		store(to++, v);
+	}
+	if (n) {
 		uint64_t v = 0;
 
-		memcpy(&v, b + i, MIN(n - i, sizeof(v)));
-		store(word_at(t, pos + i), v);
+		memcpy(&v, b, n);
+		store(to, v);
 	}
 }
 
 static void copy_out(const struct trace *t, uint64_t pos, void *p, size_t n)
 {
 	char *b = p;
+	const word *from = n ? word_at(t, pos) : NULL;
 
-	for (size_t i = 0; i < n; i += 8) {
-		uint64_t v = load(word_at(t, pos + i));
+	for (; n; from++) {
+		uint64_t v = load(from);
+		size_t piece = MIN(n, sizeof(v));
 
-		memcpy(b + i, &v, MIN(n - i, sizeof(v)));
+		memcpy(b, &v, piece);
+		b += piece;
+		n -= piece;
 	}
 }
 
-/* The head says what it must, and the records stand one behind the other from tail to head, with rising numbers. */
-static bool ring_sound(const struct trace *t, uint64_t *ret_last)
+/* From the last record that the writer finished with to the head: all that can have been in the making when it died. */
+static bool newest_sound(const struct trace *t, uint64_t pos, uint64_t head, uint64_t *ret_number)
 {
-	const struct ring_head *r = t->ring;
-	uint64_t head = load(&r->head), pos = load(&r->tail);
-
-	*ret_last = 0;
-	if (r->magic != TRACE_MAGIC || r->version != TRACE_VERSION || r->rec_size != sizeof(struct trace_rec) || r->size != t->size)
-		return false;
-	if (pos > head || head - pos > t->size || pos % 8 || head % 8)
-		return false;
 	while (pos != head) {
 		struct first f = first_at(t, pos);
 		struct trace_rec rec;
@@ -137,13 +140,32 @@ static bool ring_sound(const struct trace *t, uint64_t *ret_last)
 			return false;
 		if (f.kind != KIND_PAD) {
 			copy_out(t, pos, &rec, sizeof(rec));
-			if (rec.n > f.size - sizeof(rec) || rec.number <= *ret_last)
+			if (rec.n > f.size - sizeof(rec))
 				return false;
-			*ret_last = rec.number;
+			*ret_number = rec.number;
 		}
 		pos += f.size;
 	}
 	return true;
+}
+
+/*
+ * Can a writer go on here? Looks at the head of the ring, at the oldest record and the newest ones: a walk over all of 64 MiB would cost a restart
+ * 8 ms, and each record is looked at anyway when it is read or given up.
+ */
+static bool ring_sound(const struct trace *t, uint64_t *ret_number)
+{
+	const struct ring_head *r = t->ring;
+	uint64_t head = load(&r->head), tail = load(&r->tail), last = load(&r->last);
+
+	*ret_number = load(&r->next) - 1;
+	if (r->magic != TRACE_MAGIC || r->version != TRACE_VERSION || r->rec_size != sizeof(struct trace_rec) || r->size != t->size)
+		return false;
+	if (tail > head || head - tail > t->size || last > head || tail % 8 || head % 8 || last % 8)
+		return false;
+	if (tail == head)
+		return true;
+	return first_sound(t, first_at(t, tail), tail, head) && newest_sound(t, MAX(last, tail), head, ret_number);
 }
 
 static void begin_anew(struct trace *t)
@@ -158,7 +180,7 @@ static void begin_anew(struct trace *t)
 struct trace *trace_open(void *mem, size_t size, bool writer)
 {
 	struct trace *t = calloc(1, sizeof(*t));
-	uint64_t last;
+	uint64_t number;
 
 	ASSERT((uintptr_t)mem % 64 == 0 && size >= 4096);
 	if (!t)
@@ -169,10 +191,10 @@ struct trace *trace_open(void *mem, size_t size, bool writer)
 	t->writer = writer;
 	if (!writer)
 		return t;
-	if (!ring_sound(t, &last))
+	if (ring_sound(t, &number))
+		store(&t->ring->next, number + 1);
+	else
 		begin_anew(t);
-	else if (last >= load(&t->ring->next))
-		store(&t->ring->next, last + 1); /* died between the head and this */
 	return t;
 }
 
@@ -230,6 +252,7 @@ void trace_put(struct trace *t, enum trace_kind kind, const uint8_t sid[16], uin
 	step(TRACE_STEP_WRITTEN);
 	store(&t->ring->head, pos + rec.size);
 	step(TRACE_STEP_HEAD);
+	store(&t->ring->last, pos);
 	store(&t->ring->next, rec.number + 1);
 }
 

@@ -16,8 +16,8 @@
 struct wheel {
 	int64_t now_ms; /* all timers in the slots are later than this */
 	bool running;
-	struct link late; /* set to a time that had passed */
-	struct link due;  /* of this turn, not yet fired */
+	struct link late;             /* set to a time that had passed */
+	struct link due;              /* of this turn, not yet fired */
 	uint64_t busy[LEVELS][WORDS]; /* set: the slot may hold timers; clear: it does not */
 	struct link slot[LEVELS][SLOTS];
 };

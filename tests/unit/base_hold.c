@@ -110,12 +110,12 @@ static void test_list(void **state)
 		link_init(&l[i]);
 		link_append(&head, &l[i]);
 	}
-	LINK_EACH (it, &head)
-		assert_ptr_equal(it, &l[n++]);
+	LINK_EACH(it, &head)
+	assert_ptr_equal(it, &l[n++]);
 	assert_int_equal(n, 4);
-	LINK_EACH_SAFE (it, &head)
-		if (it == &l[0] || it == &l[3])
-			link_drop(it);
+	LINK_EACH_SAFE(it, &head)
+	if (it == &l[0] || it == &l[3])
+		link_drop(it);
 	assert_true(link_alone(&l[0]));
 	link_drop(&l[0]); /* again: nothing happens */
 	assert_ptr_equal(head.next, &l[1]);
@@ -311,10 +311,10 @@ static void test_table_adopt(void **state)
 	handle h;
 
 	assert_non_null(table_add_at(t, handle_of(700, 41)));
-	assert_null(table_add_at(t, handle_of(700, 41)));  /* taken */
+	assert_null(table_add_at(t, handle_of(700, 41))); /* taken */
 	assert_null(table_add_at(t, handle_of(700, 42)));
-	assert_null(table_add_at(t, handle_of(1000, 1)));  /* one past the last */
-	assert_null(table_add_at(t, handle_of(5, 0)));     /* nobody */
+	assert_null(table_add_at(t, handle_of(1000, 1))); /* one past the last */
+	assert_null(table_add_at(t, handle_of(5, 0)));    /* nobody */
 	assert_non_null(table_add_at(t, handle_of(999, UINT32_MAX)));
 	assert_non_null(table_get(t, handle_of(700, 41)));
 	assert_null(table_get(t, handle_of(700, 40)));

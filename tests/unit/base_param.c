@@ -149,7 +149,7 @@ static void test_lists(void **state)
 	char value[32];
 
 	params_init(&p);
-	assert_int_equal(set("listen", "sip", "[::]:5070", true), 0); /* replaces the default … */
+	assert_int_equal(set("listen", "sip", "[::]:5070", true), 0);                        /* replaces the default … */
 	assert_int_equal(set("listen", "sip", " 10.0.0.1:5060 , 10.0.0.2:5060 ", false), 0); /* … and the next ones add */
 	assert_int_equal(p.n_sip, 3);
 	assert_string_equal(p.sip[0], "[::]:5070");
@@ -182,9 +182,8 @@ static void test_range(void **state)
 		const char *value;
 		int r;
 	} cases[] = {
-	    {"1024-65535", 0},     {"30000-30001", 0},    {"1023-2000", -ERANGE}, {"2000-65536", -ERANGE}, {"3000-2000", -ERANGE},
-	    {"3000-3000", -ERANGE}, {"3000", -EINVAL},     {"3000-", -EINVAL},     {"-3000", -EINVAL},      {"2000-3000-4000", -EINVAL},
-	    {"", -EINVAL},
+	    {"1024-65535", 0}, {"30000-30001", 0}, {"1023-2000", -ERANGE}, {"2000-65536", -ERANGE},     {"3000-2000", -ERANGE}, {"3000-3000", -ERANGE},
+	    {"3000", -EINVAL}, {"3000-", -EINVAL}, {"-3000", -EINVAL},     {"2000-3000-4000", -EINVAL}, {"", -EINVAL},
 	};
 
 	params_init(&p);

@@ -427,9 +427,10 @@ static void test_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_log_direct),       cmocka_unit_test(test_log_long),    cmocka_unit_test(test_log_ring),   cmocka_unit_test(test_log_drops),
-	    cmocka_unit_test(test_log_close_unread), cmocka_unit_test(test_log_threads), cmocka_unit_test(test_log_fork),   cmocka_unit_test(test_log_levels),
-	    cmocka_unit_test(test_panic),            cmocka_unit_test(test_fsm),         cmocka_unit_test(test_fsm_no_edge), cmocka_unit_test(test_count),
+	    cmocka_unit_test(test_log_direct), cmocka_unit_test(test_log_long),         cmocka_unit_test(test_log_ring),
+	    cmocka_unit_test(test_log_drops),  cmocka_unit_test(test_log_close_unread), cmocka_unit_test(test_log_threads),
+	    cmocka_unit_test(test_log_fork),   cmocka_unit_test(test_log_levels),       cmocka_unit_test(test_panic),
+	    cmocka_unit_test(test_fsm),        cmocka_unit_test(test_fsm_no_edge),      cmocka_unit_test(test_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,11 @@
 #include "base/base.h"
 #include "base/inside.h"
 
-#define assert_str(s, z)                                                                                                                               \
-	do {                                                                                                                                           \
-		struct str got_ = (s);                                                                                                                 \
-		assert_int_equal(got_.n, strlen(z));                                                                                                   \
-		assert_memory_equal(got_.p, (z), got_.n);                                                                                              \
+#define assert_str(s, z)                                                                                                                                       \
+	do {                                                                                                                                                   \
+		struct str got_ = (s);                                                                                                                         \
+		assert_int_equal(got_.n, strlen(z));                                                                                                           \
+		assert_memory_equal(got_.p, (z), got_.n);                                                                                                      \
 	} while (0)
 
 static void test_compare(void **state)
@@ -110,10 +110,30 @@ static void test_utf8(void **state)
 		const char *s;
 		size_t n;
 	} cases[] = {
-	    {"a", 1}, {"\x7f", 1}, {"\xc2\x80", 2}, {"\xdf\xbf", 2}, {"\xe0\xa0\x80", 3}, {"\xed\x9f\xbf", 3}, {"\xee\x80\x80", 3}, {"\xef\xbf\xbf", 3},
-	    {"\xf0\x90\x80\x80", 4}, {"\xf4\x8f\xbf\xbf", 4}, {"", 0}, {"\x80", 0}, {"\xc1\xbf", 0}, {"\xc2", 0}, {"\xc2\x41", 0}, {"\xe0\x9f\xbf", 0},
-	    {"\xed\xa0\x80", 0}, {"\xe2\x82", 0}, {"\xe2\x82\x28", 0}, {"\xf0\x8f\xbf\xbf", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0},
-	    {"\xf0\x9f\x98", 0}, {"\xff", 0},
+	    {"a", 1},
+	    {"\x7f", 1},
+	    {"\xc2\x80", 2},
+	    {"\xdf\xbf", 2},
+	    {"\xe0\xa0\x80", 3},
+	    {"\xed\x9f\xbf", 3},
+	    {"\xee\x80\x80", 3},
+	    {"\xef\xbf\xbf", 3},
+	    {"\xf0\x90\x80\x80", 4},
+	    {"\xf4\x8f\xbf\xbf", 4},
+	    {"", 0},
+	    {"\x80", 0},
+	    {"\xc1\xbf", 0},
+	    {"\xc2", 0},
+	    {"\xc2\x41", 0},
+	    {"\xe0\x9f\xbf", 0},
+	    {"\xed\xa0\x80", 0},
+	    {"\xe2\x82", 0},
+	    {"\xe2\x82\x28", 0},
+	    {"\xf0\x8f\xbf\xbf", 0},
+	    {"\xf4\x90\x80\x80", 0},
+	    {"\xf5\x80\x80\x80", 0},
+	    {"\xf0\x9f\x98", 0},
+	    {"\xff", 0},
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++)
@@ -374,10 +394,9 @@ static void test_sid(void **state)
 static void test_siphash(void **state)
 {
 	/* Aumasson and Bernstein, "SipHash: a fast short-input PRF", appendix A and the vectors published with it: key 00 … 0f, input 00, 01, 02 … */
-	static const uint64_t want[] = {
-	    0x726fdb47dd0e0e31, 0x74f839c593dc67fd, 0x0d6c8009d9a94f5a, 0x85676696d7fb7e2d, 0xcf2794e0277187b7, 0x18765564cd99a68d, 0xcbc9466e58fee3ce,
-	    0xab0200f58b01d137, 0x93f5f5799a932462, 0x9e0082df0ba9e4b0, 0x7a5dbbc594ddb9f3, 0xf4b32f46226bada7, 0x751e8fbc860ee5fb, 0x14ea5627c0843d90,
-	    0xf723ca908e7af2ee, 0xa129ca6149be45e5};
+	static const uint64_t want[] = {0x726fdb47dd0e0e31, 0x74f839c593dc67fd, 0x0d6c8009d9a94f5a, 0x85676696d7fb7e2d, 0xcf2794e0277187b7, 0x18765564cd99a68d,
+					0xcbc9466e58fee3ce, 0xab0200f58b01d137, 0x93f5f5799a932462, 0x9e0082df0ba9e4b0, 0x7a5dbbc594ddb9f3, 0xf4b32f46226bada7,
+					0x751e8fbc860ee5fb, 0x14ea5627c0843d90, 0xf723ca908e7af2ee, 0xa129ca6149be45e5};
 	uint8_t key[16], in[16];
 
 	for (uint8_t i = 0; i < 16; i++)
@@ -477,11 +496,11 @@ static void test_codecs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_compare),    cmocka_unit_test(test_cut),       cmocka_unit_test(test_number),    cmocka_unit_test(test_zcpy),
-	    cmocka_unit_test(test_utf8),       cmocka_unit_test(test_str_hash),  cmocka_unit_test(test_out_bounds), cmocka_unit_test(test_out_format),
-	    cmocka_unit_test(test_out_forms),  cmocka_unit_test(test_addr),      cmocka_unit_test(test_addr_judged), cmocka_unit_test(test_cidr),
-	    cmocka_unit_test(test_sid),        cmocka_unit_test(test_siphash),   cmocka_unit_test(test_crc32c),    cmocka_unit_test(test_rand_fork),
-	    cmocka_unit_test(test_rand),       cmocka_unit_test(test_clock),     cmocka_unit_test(test_codecs),
+	    cmocka_unit_test(test_compare),   cmocka_unit_test(test_cut),      cmocka_unit_test(test_number),      cmocka_unit_test(test_zcpy),
+	    cmocka_unit_test(test_utf8),      cmocka_unit_test(test_str_hash), cmocka_unit_test(test_out_bounds),  cmocka_unit_test(test_out_format),
+	    cmocka_unit_test(test_out_forms), cmocka_unit_test(test_addr),     cmocka_unit_test(test_addr_judged), cmocka_unit_test(test_cidr),
+	    cmocka_unit_test(test_sid),       cmocka_unit_test(test_siphash),  cmocka_unit_test(test_crc32c),      cmocka_unit_test(test_rand_fork),
+	    cmocka_unit_test(test_rand),      cmocka_unit_test(test_clock),    cmocka_unit_test(test_codecs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

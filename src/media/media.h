@@ -99,8 +99,9 @@ int media_threads_count(const struct media_threads *t);
 uint64_t media_threads_beat(const struct media_threads *t, int thread); /* turns done: a watchdog looks whether it moves */
 
 /* ---- pieces that others use ---- */
-void g711_decode(enum codec_id law, const uint8_t *in, int16_t *out, size_t n);
-void g711_encode(enum codec_id law, const int16_t *in, uint8_t *out, size_t n);
+/* G.711; not named after it: spandsp exports g711_encode and g711_decode. */
+void media_decode(enum codec_id law, const uint8_t *in, int16_t *out, size_t n);
+void media_encode(enum codec_id law, const int16_t *in, uint8_t *out, size_t n);
 /* Listening: what a frame sequence holds; for `hookswitch call` and tests. Energy-based voice activity, DTMF (spandsp) and single tones. */
 struct listener;
 struct listener_report { double speech_s, silence_s, tone_s; int tone_hz; double level_dbfs; char digits[128]; };

@@ -62,11 +62,12 @@ static void cell(struct out *o, const struct style *st, struct str text, size_t 
 
 static void row(struct ladder *l, size_t i, const struct style *left, struct str left_text, const struct style *right, struct str right_text)
 {
-	char line[1024];
-	struct out o = OUT(line);
-	int64_t us = l->rs->all[i].head.utc_us - l->zero_us;
+	char line[1024], time[32];
+	struct out o = OUT(line), when = OUT(time);
+	long long us = l->rs->all[i].head.utc_us - l->zero_us;
 	/* The clock of stamps may be set back during a call. */
-	out_f(&o, "%5zu %5s%lld.%03lld   |", i + 1, us < 0 ? "-" : "", (long long)llabs(us) / 1000000, (long long)llabs(us) / 1000 % 1000);
+	out_f(&when, "%s%lld.%03lld", us < 0 ? "-" : "", llabs(us) / 1000000, llabs(us) / 1000 % 1000);
+	out_f(&o, "%5zu %9s   |", i + 1, out_z(&when));
 	cell(&o, left, left_text, LEFT);
 	out_c(&o, '|');
 	cell(&o, right, right_text, RIGHT);

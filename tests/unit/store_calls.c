@@ -159,13 +159,15 @@ static void test_row(void **state)
 	put(s, 7, false);
 	expect_ack(p, 7, false);
 	ask(p->db, "SELECT sid, account_sid, \"from\", \"to\", status, direction, start_time, end_time, duration, hangup_by FROM calls", got, sizeof(got));
-	assert_string_equal(got, "CA07000000000000000000000000000000|ACac000000000000000000000000000000|sip:caller7@127.0.0.1|sip:100@127.0.0.1|ringing|inbound|"
-				 "1700000000007|NULL|NULL|NULL\n");
+	assert_string_equal(got,
+			    "CA07000000000000000000000000000000|ACac000000000000000000000000000000|sip:caller7@127.0.0.1|sip:100@127.0.0.1|ringing|inbound|"
+			    "1700000000007|NULL|NULL|NULL\n");
 	put(s, 7, true);
 	expect_ack(p, 7, true);
 	store_close(s);
 	ask(p->db,
-	    "SELECT status, date_created, date_updated, start_time, answer_time, end_time, duration, duration_ms, hangup_by, sip_status, cause, parent_call_sid FROM calls",
+	    "SELECT status, date_created, date_updated, start_time, answer_time, end_time, duration, duration_ms, hangup_by, sip_status, cause, "
+	    "parent_call_sid FROM calls",
 	    got, sizeof(got));
 	assert_string_equal(got, "completed|1700000000007|1700000002607|1700000000007|1700000000107|1700000002607|3|2500|caller|200|16|NULL\n");
 	ask(p->db, "PRAGMA journal_mode", got, sizeof(got));
@@ -386,8 +388,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_row),    TEST(test_again),    TEST(test_order),	TEST(test_close_writes), TEST(test_killed), TEST(test_full),
-	    TEST(test_locked), TEST(test_box_full), TEST(test_up_full), TEST(test_refused),
+	    TEST(test_row),  TEST(test_again),  TEST(test_order),    TEST(test_close_writes), TEST(test_killed),
+	    TEST(test_full), TEST(test_locked), TEST(test_box_full), TEST(test_up_full),      TEST(test_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,9 +70,15 @@ static int start(void **state, int patience_ms)
 	return 0;
 }
 
-static int set_up(void **state) { return start(state, WAIT_MS); }
+static int set_up(void **state)
+{
+	return start(state, WAIT_MS);
+}
 
-static int set_up_hasty(void **state) { return start(state, PATIENCE_MS); }
+static int set_up_hasty(void **state)
+{
+	return start(state, PATIENCE_MS);
+}
 
 static int tear_down(void **state)
 {
@@ -147,7 +153,10 @@ static struct str hear_answer(int fd, char *p, size_t cap, bool head_only, struc
 	}
 }
 
-static bool has(struct str s, const char *what) { return memmem(s.p, s.n, what, strlen(what)) != NULL; }
+static bool has(struct str s, const char *what)
+{
+	return memmem(s.p, s.n, what, strlen(what)) != NULL;
+}
 
 static void test_get(void **state)
 {
@@ -190,7 +199,8 @@ static void test_post(void **state)
 	(void)hear_answer(fd, buf, sizeof(buf), false, &body);
 	assert_true(has(body, "POST /form ? auth= accept= type=application/x-www-form-urlencoded body=10:Digits=123\n"));
 	for (int i = 0; i < 2; i++) { /* a body behind other methods is read over, not taken for the next request */
-		say(fd, i ? STR("GET /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello") : STR("PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"));
+		say(fd, i ? STR("GET /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+			  : STR("PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"));
 		(void)hear_answer(fd, buf, sizeof(buf), false, &body);
 		assert_true(has(body, "body=5:hello\n"));
 	}
@@ -355,7 +365,9 @@ static void test_refused(void **state)
 	    {"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "HTTP/1.1 411"},
 	    {"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "HTTP/1.1 400"},
 	    {"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n", "HTTP/1.1 4"},
-	    {"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", NULL},
+	    {"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+	     "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+	     NULL},
 	    {"GET /h2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", NULL},
 	    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", NULL},
 	    {"rubbish\r\n\r\n", NULL},
@@ -431,12 +443,71 @@ static void test_stop(void **state)
 	close(other);
 }
 
+static uint16_t ask_port(int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t n = sizeof(a);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	return ntohs(a.ss_family == AF_INET ? ((struct sockaddr_in *)&a)->sin_port : ((struct sockaddr_in6 *)&a)->sin6_port);
+}
+
+static void get_by(struct bench *b, const struct sockaddr *to, socklen_t n, int family)
+{
+	char buf[4096];
+	struct str body;
+	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, to, n), 0);
+	say(fd, STR("GET /by HTTP/1.1\r\nHost: x\r\n\r\n"));
+	(void)hear_answer(fd, buf, sizeof(buf), false, &body);
+	assert_int_equal(b->last_peer.family, family);
+	assert_int_equal(b->last_peer.port, ask_port(fd));
+	assert_true(addr_is_loopback(&b->last_peer)); /* an IPv4 peer of an IPv6 socket is IPv4 */
+	close(fd);
+}
+
+/* Two doors, one of them for both families. */
+static void test_two_doors(void **state)
+{
+	struct bench *b = *state;
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6}, six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int off = 0, doors[2] = {b->listen, socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	web_stop(b->web);
+	b->web = NULL;
+	assert_int_equal(setsockopt(doors[1], IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+	assert_int_equal(bind(doors[1], (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(listen(doors[1], 8), 0);
+	struct web_opts o = {.listen_fds = doors, .n_listen = 2, .handler = handler, .arg = b};
+	assert_int_equal(web_start(&o, &b->web), 0);
+	six.sin6_port = four.sin_port = htons(ask_port(doors[1]));
+	get_by(b, (struct sockaddr *)&six, sizeof(six), AF_INET6);
+	get_by(b, (struct sockaddr *)&four, sizeof(four), AF_INET);
+	four.sin_port = htons(b->at.port);
+	get_by(b, (struct sockaddr *)&four, sizeof(four), AF_INET);
+	web_stop(b->web);
+	b->web = NULL;
+	close(doors[1]);
+}
+
+/* A door that is none: said, and nothing is left behind. */
+static void test_no_door(void **state)
+{
+	struct web *w = NULL;
+	int bad = -1;
+	struct web_opts o = {.listen_fds = &bad, .n_listen = 1, .handler = handler};
+	assert_true(web_start(&o, &w) < 0);
+	assert_null(w);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_get),	 TEST(test_post),	TEST(test_pipelined), TEST(test_bytes),	      TEST(test_big_answer), cmocka_unit_test_setup_teardown(test_slow, set_up_hasty, tear_down),
-	    TEST(test_big_head), TEST(test_body_limit), TEST(test_refused),   TEST(test_connections), TEST(test_stop),
+	    TEST(test_get),         TEST(test_post),       TEST(test_pipelined),
+	    TEST(test_bytes),       TEST(test_big_answer), cmocka_unit_test_setup_teardown(test_slow, set_up_hasty, tear_down),
+	    TEST(test_big_head),    TEST(test_body_limit), TEST(test_refused),
+	    TEST(test_connections), TEST(test_stop),       TEST(test_two_doors),
+	    TEST(test_no_door),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

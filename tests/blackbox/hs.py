@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hs: the real binary under test, on free loopback ports, with a services folder and a data folder of its own.
+
+    with Server({'100': script}) as s: ...
+
+Every wait is for an event (a line, a packet, the end of a process), bounded by a deadline; none is for a time to pass.
+"""
+import os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+BINARY = os.environ.get('HOOKSWITCH', os.path.join(ROOT, 'build', 'src', 'cli', 'hookswitch'))
+
+
+def free_port(host='127.0.0.1', kinds=(socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+    """A port that is free for UDP and TCP at this moment."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    for _ in range(50):
+        socks = []
+        try:
+            first = socket.socket(family, kinds[0])
+            socks.append(first)
+            first.bind((host, 0))
+            port = first.getsockname()[1]
+            for k in kinds[1:]:
+                s = socket.socket(family, k)
+                socks.append(s)
+                s.bind((host, port))
+            return port
+        except OSError:
+            continue
+        finally:
+            for s in socks:
+                s.close()
+    raise RuntimeError('no free port')
+
+
+def free_range(n=400):
+    """An even port at the start of a range that nothing on loopback uses now."""
+    for base in range(20000 + (os.getpid() * 398) % 20000 // 2 * 2, 60000, n):
+        try:
+            for p in (base, base + 1, base + n // 2, base + n - 1):
+                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                s.bind(('127.0.0.1', p))
+                s.close()
+            return base
+        except OSError:
+            continue
+    raise RuntimeError('no free range')
+
+
+class Server:
+    def __init__(self, services=None, config='', hosts=('127.0.0.1',), args=(), rtp_pairs=400, env=None, data=None):
+        self.dir = tempfile.mkdtemp(prefix='hookswitch-')
+        os.chmod(self.dir, 0o755)
+        self.services = os.path.join(self.dir, 'services')
+        self.data = data or os.path.join(self.dir, 'var')
+        os.mkdir(self.services)
+        for name, content in (services or {}).items():
+            self.put(name, content)
+        self.config = os.path.join(self.dir, 'hookswitch.ini')
+        with open(self.config, 'w') as f:
+            f.write(config)
+        self.hosts, self.args, self.rtp_pairs, self.env = hosts, list(args), rtp_pairs, env
+        self.proc, self.lines, self.err = None, [], []
+        self.cond = threading.Condition()
+
+    def put(self, name, content, mode=None):
+        """Writes a service whole, by rename, as an editor or a deployment does."""
+        tmp = os.path.join(self.services, '.tmp-' + name.replace('/', '_'))
+        with open(tmp, 'wb') as f:
+            f.write(content if isinstance(content, bytes) else content.encode())
+        executable = (content[:2] in (b'#!', '#!')) if mode is None else mode
+        os.chmod(tmp, 0o755 if executable else 0o644)
+        os.rename(tmp, os.path.join(self.services, name))
+
+    def start(self, wait=True):
+        host = self.hosts[0]
+        self.ports = [free_port(h) for h in self.hosts]
+        self.port = self.ports[0]
+        self.http = free_port()
+        low = free_range(2 * self.rtp_pairs)
+        cmd = [BINARY, 'serve', '--config', self.config, '--data', self.data, '--services', self.services, '--http', '127.0.0.1:%d' % self.http,
+               '--rtp', '%d-%d' % (low, low + 2 * self.rtp_pairs - 1)]
+        for h, p in zip(self.hosts, self.ports):
+            cmd += ['--sip', ('[%s]:%d' if ':' in h else '%s:%d') % (h, p)]
+        env = dict(os.environ, **(self.env or {}))
+        self.proc = subprocess.Popen(cmd + self.args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=self.dir)
+        self.threads = [threading.Thread(target=self._read, args=(f, to), daemon=True) for f, to in ((self.proc.stdout, self.lines), (self.proc.stderr, self.err))]
+        for t in self.threads:
+            t.start()
+        if wait:
+            self.wait_line(r'^ready ', 30)
+            self.keeper = self.proc.pid
+        return self
+
+    def _read(self, f, to):
+        for line in iter(f.readline, b''):
+            with self.cond:
+                to.append(line.decode('utf-8', 'replace').rstrip('\n'))
+                self.cond.notify_all()
+        with self.cond:
+            to.append(None)
+            self.cond.notify_all()
+
+    def wait_line(self, pattern, timeout=10, err=False, after=0):
+        """The first line matching from number `after` on; raises with what was printed instead."""
+        rx, end = re.compile(pattern), time.monotonic() + timeout
+        src = self.err if err else self.lines
+        with self.cond:
+            while True:
+                for line in src[after:]:
+                    if line is not None and rx.search(line):
+                        return line
+                if None in src[after:] or time.monotonic() > end:
+                    raise AssertionError('no line %r; stdout %r; stderr:\n%s' % (pattern, self.lines, '\n'.join(l for l in self.err[-40:] if l)))
+                self.cond.wait(max(0.01, end - time.monotonic()))
+
+    def children(self):
+        """pid by role: worker, runner."""
+        found = {}
+        for tid in os.listdir('/proc/%d/task' % self.proc.pid):
+            with open('/proc/%d/task/%s/children' % (self.proc.pid, tid)) as f:
+                for pid in f.read().split():
+                    try:
+                        with open('/proc/%s/cmdline' % pid, 'rb') as c:
+                            argv = c.read().split(b'\0')
+                        if len(argv) > 1:
+                            found[argv[1].decode()] = int(pid)
+                    except OSError:
+                        pass
+        return found
+
+    def kill_worker(self):
+        """kill -9, returns when another worker runs."""
+        old = self.children()['worker']
+        os.kill(old, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while self.children().get('worker') in (None, old):
+            if time.monotonic() > end:
+                raise AssertionError('no new worker:\n' + '\n'.join(l for l in self.err[-20:] if l))
+        return old
+
+    def stop(self, sig=signal.SIGTERM, timeout=20):
+        if self.proc and self.proc.poll() is None:
+            self.proc.send_signal(sig)
+            if sig == signal.SIGTERM:
+                self.proc.send_signal(sig)
+            try:
+                self.proc.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                raise AssertionError('serve does not end:\n' + '\n'.join(l for l in self.err[-20:] if l))
+        for t in getattr(self, 'threads', []):
+            t.join(5)
+        if self.proc:
+            self.proc.stdout.close()
+            self.proc.stderr.close()
+        return self.proc.returncode if self.proc else None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, *rest):
+        try:
+            self.stop()
+        finally:
+            if kind and os.environ.get('HOOKSWITCH_KEEP'):
+                print('kept', self.dir, '\n'.join(l for l in self.err if l), file=sys.stderr)
+            else:
+                shutil.rmtree(self.dir, ignore_errors=True)
+
+    def call(self, number, *args, timeout=60):
+        """hookswitch call; returns (exit code, output)."""
+        r = subprocess.run([BINARY, 'call', number, '--server', '127.0.0.1:%d' % self.port, *args], capture_output=True, timeout=timeout)
+        return r.returncode, r.stdout.decode() + r.stderr.decode()
+
+    def trace(self, what='last'):
+        r = subprocess.run([BINARY, 'trace', what, '--config', self.config, '--data', self.data, '--http', '127.0.0.1:%d' % self.http], capture_output=True, timeout=20)
+        return r.stdout.decode() + r.stderr.decode()

@@ -30,7 +30,9 @@ static const uint8_t sid_a[16] = {0xa1}, sid_b[16] = {0xb2}, sid_none[16], sid_g
 static int set_up(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	b->ring = calloc(1, RING);
+	b->ring = aligned_alloc(64, RING);
+	assert_non_null(b->ring);
+	memset(b->ring, 0, RING);
 	b->writer = trace_open(b->ring, RING, true);
 	assert_non_null(b->writer);
 	struct api_opts o = {.trace_mem = b->ring, .trace_size = RING, .account = ACCOUNT, .token = TOKEN};

@@ -26,6 +26,7 @@ enum { CALL_ANSWERED = 0, CALL_REFUSED = 1, CALL_NO_REPLY = 2, CALL_WRONG = 3 };
 #define RTP_SPAN      40000
 #define RING_MS       180000 /* RFC 3261 16.6 timer C: nobody rings longer */
 #define END_WAIT_MS   4000   /* for the answer to our BYE */
+#define LINGER_MS     300
 #define DIGITS_A_TIME 60
 
 const struct cli_option call_options[N_CALL_OPTIONS] = {
@@ -156,7 +157,7 @@ static void on_event(void *arg, struct call *c, const struct call_event *e)
 		p->ended = true;
 		p->ended_ms = calls_now(p->calls);
 		p->status = e->status;
-		p->stop_at_ms = p->ended_ms + END_WAIT_MS;
+		p->stop_at_ms = p->ended_ms + LINGER_MS;
 		timer_set(p->wheel, &p->limit, p->stop_at_ms);
 		break;
 	default:
@@ -239,8 +240,8 @@ static void on_turn(void *arg, int64_t now_ms)
 		calls_stored(p->calls, p->over, true);
 	}
 	calls_turn(p->calls, now_ms);
-	/* A refused call is over for us; one that was up waits for the answer to BYE, or for the caller of it to repeat it once. */
-	if (p->ended && (!p->answered_ms || !sip_tx_count(p->sip) || !p->ours))
+	/* When we hung up, the end was told with the answer to our BYE. When they did, our answer may have to be said again. */
+	if (p->ended && (!p->answered_ms || p->ours || now_ms >= p->stop_at_ms))
 		net_stop(p->net);
 }
 

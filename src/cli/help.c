@@ -18,7 +18,7 @@ static void help_option(FILE *f, const char *name, const char *arg, const char *
 	char left[64];
 
 	snprintf(left, sizeof(left), "--%s%s%s", name, arg ? " " : "", arg ? arg : "");
-	fprintf(f, "  %-22s %s", left, doc);
+	fprintf(f, "  %-27s %s", left, doc);
 	if (dflt && *dflt)
 		fprintf(f, " [%s]", dflt);
 	fputc('\n', f);
@@ -78,6 +78,8 @@ static void roff(const char *s)
 			fputs("\\e", stdout);
 		else if (*s == '-')
 			fputs("\\-", stdout);
+		else if (*s == '"')
+			fputs("\\(dq", stdout);
 		else
 			fputc(*s, stdout);
 	}

@@ -46,12 +46,12 @@ struct net_opts {
 	void *arg;
 };
 struct net *net_open(const struct net_opts *o);
-void net_close(struct net *n);
+void net_close(struct net *n); /* connections are let go of, not shut: whoever holds a copy (on_conn) goes on with them */
 int net_run(struct net *n);         /* until net_stop; 0 or -E… */
 void net_stop(struct net *n);       /* from a callback */
 int64_t net_now_ms(const struct net *n); /* boottime of this turn */
 const struct wire *net_wire(struct net *n);
-/* Sockets are opened elsewhere (keeper). listener: number for struct flow. local: as bound; wildcard sockets learn the local address per packet (PKTINFO). Takes the fd over. */
+/* Sockets are opened elsewhere (keeper); 0 = the fd is taken over. listener: number for struct flow. local: as bound; a wildcard socket learns it per packet. */
 int net_add_udp(struct net *n, int fd, uint8_t listener, const struct addr *local) _must_;
 int net_add_listen(struct net *n, int fd, uint8_t listener, const struct addr *local) _must_;
 int net_add_conn(struct net *n, int fd, const struct flow *f) _must_;   /* adoption of a held connection */

@@ -54,7 +54,9 @@ static void listens_interest(struct net *n)
 {
 	bool on = n->accepting && n->accept_rest.at_ms == 0;
 	LINK_EACH(it, &n->listens)
+	{
 		(void)watch_set(container_of(it, struct listener, link)->watch, on ? WATCH_IN : 0);
+	}
 }
 
 void accept_rest_h(struct timer *t, void *arg, int64_t now_ms)

@@ -48,8 +48,8 @@ struct query {
 	net_found_h *h;
 	void *arg;
 	char host[NAME_CAP];
-	uint16_t port; /* of the addresses being asked for */
-	bool tcp, last; /* last: the name itself is being asked for, nothing comes behind it */
+	uint16_t port;   /* of the addresses being asked for */
+	bool tcp, last;  /* last: the name itself is being asked for, nothing comes behind it */
 	struct service { /* SRV names to be tried, in this order */
 		char name[NAME_CAP];
 		uint16_t order, preference;

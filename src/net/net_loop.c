@@ -355,7 +355,9 @@ void net_close(struct net *n)
 	conns_close(n);
 	udp_close(n);
 	LINK_EACH_SAFE(it, &n->fds)
+	{
 		seat_drop(container_of(it, struct fd_seat, link));
+	}
 	LINK_EACH_SAFE(it, &n->signals)
 	{
 		struct signal_seat *s = container_of(it, struct signal_seat, link);

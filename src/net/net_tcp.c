@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STALLS_MAX 3  /* wake-ups without a new byte before the connection rests */
+#define STALLS_MAX 3 /* wake-ups without a new byte before the connection rests */
 #define REST_MS    20
 
 enum conn_state { CONN_CONNECTING, CONN_UP, CONN_DEAD };
@@ -29,7 +29,7 @@ struct conn {
 	struct timer rest; /* set: not reading for a moment */
 	size_t seen;       /* bytes of the incomplete frame at the last look */
 	int stalls;
-	struct link out;   /* of struct frame */
+	struct link out; /* of struct frame */
 	size_t queued;
 };
 
@@ -292,23 +292,28 @@ static void conn_h(void *arg, unsigned events)
 		conn_read(c, events & WATCH_HUP);
 }
 
+struct sockopt {
+	int level, name, value;
+};
+
+static const struct sockopt options[] = {
+    {SOL_SOCKET, SO_RCVBUF, CONN_RCVBUF},
+    {SOL_SOCKET, SO_SNDBUF, CONN_SNDBUF},
+    /* an adopted socket may wait for a frame that its last worker knew of */
+    {SOL_SOCKET, SO_RCVLOWAT, 1},
+    {SOL_SOCKET, SO_KEEPALIVE, 1},
+    {IPPROTO_TCP, TCP_NODELAY, 1},
+    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+    {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+    {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    /* 64*T1: longer no transaction waits */
+    {IPPROTO_TCP, TCP_USER_TIMEOUT, 32000},
+};
+
 void conn_options(int fd)
 {
-	const struct {
-		int level, name, value;
-	} opts[] = {
-	    {SOL_SOCKET, SO_RCVBUF, CONN_RCVBUF},
-	    {SOL_SOCKET, SO_SNDBUF, CONN_SNDBUF},
-	    {SOL_SOCKET, SO_RCVLOWAT, 1}, /* an adopted socket may wait for a frame that its last worker knew of */
-	    {SOL_SOCKET, SO_KEEPALIVE, 1},
-	    {IPPROTO_TCP, TCP_NODELAY, 1},
-	    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-	    {IPPROTO_TCP, TCP_KEEPINTVL, 15},
-	    {IPPROTO_TCP, TCP_KEEPCNT, 4},
-	    {IPPROTO_TCP, TCP_USER_TIMEOUT, 32000}, /* 64*T1: longer no transaction waits */
-	};
-	for (size_t i = 0; i < N_ELEMENTS(opts); i++)
-		(void)!setsockopt(fd, opts[i].level, opts[i].name, &opts[i].value, sizeof(opts[i].value));
+	for (size_t i = 0; i < N_ELEMENTS(options); i++)
+		(void)!setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 	(void)!fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
@@ -341,7 +346,9 @@ static void bury(struct conn *c)
 {
 	close(c->fd);
 	LINK_EACH_SAFE(it, &c->out)
+	{
 		free(container_of(it, struct frame, link));
+	}
 	link_drop(&c->link);
 	c->net->n_conns--;
 	net_bin(c->net, &c->bin);
@@ -362,7 +369,9 @@ void conns_reap(struct net *n)
 void conns_close(struct net *n)
 {
 	LINK_EACH_SAFE(it, &n->dying)
+	{
 		bury(container_of(it, struct conn, link));
+	}
 	LINK_EACH_SAFE(jt, &n->conns)
 	{
 		struct conn *c = container_of(jt, struct conn, link);

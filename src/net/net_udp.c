@@ -46,8 +46,8 @@ struct udp {
 	bool any, v6, dual; /* bound to all addresses; an IPv6 socket; … that takes IPv4 as well */
 	struct addr local;
 	struct watch *watch;
-	uint32_t head, tail;       /* of queue */
-	uint32_t bytes_tail;       /* of bytes */
+	uint32_t head, tail; /* of queue */
+	uint32_t bytes_tail; /* of bytes */
 	struct packet queue[QUEUE_PACKETS];
 	char bytes[QUEUE_BYTES];
 };
@@ -86,11 +86,11 @@ static int receive(struct udp *u, struct udp_in *in)
 	for (int i = 0; i < BATCH; i++) {
 		in->iov[i] = (struct iovec){in->bytes + (size_t)i * IN_STRIDE, DATAGRAM_MAX + 1};
 		in->msg[i].msg_hdr = (struct msghdr){.msg_iov = &in->iov[i],
-		    .msg_iovlen = 1,
-		    .msg_name = &in->name[i],
-		    .msg_namelen = sizeof(in->name[i]),
-		    .msg_control = &in->ctl[i],
-		    .msg_controllen = sizeof(in->ctl[i])};
+						     .msg_iovlen = 1,
+						     .msg_name = &in->name[i],
+						     .msg_namelen = sizeof(in->name[i]),
+						     .msg_control = &in->ctl[i],
+						     .msg_controllen = sizeof(in->ctl[i])};
 	}
 	return recvmmsg(u->fd, in->msg, BATCH, MSG_DONTWAIT, NULL);
 }

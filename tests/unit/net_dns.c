@@ -282,9 +282,12 @@ static void test_rfc3263(void **state)
 static void test_weights(void **state)
 {
 	static const struct record zone[] = {
-	    {"_sip._tcp.w.test", ns_t_srv, 9, 100, 5060, NULL, "c.test"}, {"_sip._tcp.w.test", ns_t_srv, 1, 10, 5060, NULL, "b.test"},
-	    {"_sip._tcp.w.test", ns_t_srv, 1, 30, 5060, NULL, "a.test"},  {"a.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.1"},
-	    {"b.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.2"},               {"c.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.3"},
+	    {"_sip._tcp.w.test", ns_t_srv, 9, 100, 5060, NULL, "c.test"},
+	    {"_sip._tcp.w.test", ns_t_srv, 1, 10, 5060, NULL, "b.test"},
+	    {"_sip._tcp.w.test", ns_t_srv, 1, 30, 5060, NULL, "a.test"},
+	    {"a.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.1"},
+	    {"b.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.2"},
+	    {"c.test", ns_t_a, 0, 0, 0, NULL, "192.0.2.3"},
 	};
 	struct asker *k = asker_new(zone, N_ELEMENTS(zone));
 	int first[4] = {0};

@@ -397,7 +397,8 @@ static void test_connect(void **state)
 	assert_int_equal(fcntl(l, F_SETFL, 0), 0);
 	assert_int_equal(e->wire->connect(e->wire->arg, &f), 0);
 	assert_true(f.conn != 0);
-	assert_int_equal(e->n_conn, 1); /* the holder knows it before a byte is sent */
+	assert_int_not_equal(f.local.port, 5060); /* the listener's */
+	assert_int_equal(e->n_conn, 1);           /* the holder knows it before a byte is sent */
 	assert_int_equal(e->wire->send(e->wire->arg, &f, "early", 5), 0);
 	int s = accept(l, NULL, NULL);
 	assert_true(s >= 0);
@@ -511,11 +512,20 @@ static void test_connection_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_one_byte_writes), cmocka_unit_test(test_unconsumed_survives), cmocka_unit_test(test_numbers),
-	    cmocka_unit_test(test_half_a_frame),    cmocka_unit_test(test_silent),              cmocka_unit_test(test_big_frames),
-	    cmocka_unit_test(test_eof),             cmocka_unit_test(test_held_copy),           cmocka_unit_test(test_overflow),
-	    cmocka_unit_test(test_queue),           cmocka_unit_test(test_connect),             cmocka_unit_test(test_accepting),
-	    cmocka_unit_test(test_no_descriptors),  cmocka_unit_test(test_connection_limit),
+	    cmocka_unit_test(test_one_byte_writes),
+	    cmocka_unit_test(test_unconsumed_survives),
+	    cmocka_unit_test(test_numbers),
+	    cmocka_unit_test(test_half_a_frame),
+	    cmocka_unit_test(test_silent),
+	    cmocka_unit_test(test_big_frames),
+	    cmocka_unit_test(test_eof),
+	    cmocka_unit_test(test_held_copy),
+	    cmocka_unit_test(test_overflow),
+	    cmocka_unit_test(test_queue),
+	    cmocka_unit_test(test_connect),
+	    cmocka_unit_test(test_accepting),
+	    cmocka_unit_test(test_no_descriptors),
+	    cmocka_unit_test(test_connection_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

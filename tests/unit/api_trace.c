@@ -304,6 +304,7 @@ static void test_token(void **state)
 	    "Digest " TOKEN,
 	    TOKEN,
 	    "Basic " TOKEN,
+	    "Basic QUNiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYjowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==", /* another account */
 	    "Basic Og==",
 	    "Basic !!!!",
 	    "Basic QUNhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE6", /* no password */

@@ -189,10 +189,12 @@ static void test_again(void **state)
 	other.ended_ms += 5000;
 	other.hangup_by = 3;
 	assert_int_equal(store_call_put(s, &other), 0);
+	put(s, 1, false);
 	expect_ack(p, 1, true);
 	expect_ack(p, 1, false);
 	expect_ack(p, 1, true);
 	expect_ack(p, 1, true);
+	expect_ack(p, 1, false);
 	store_close(s);
 	ask(p->db, "SELECT status, end_time, hangup_by FROM calls", got, sizeof(got));
 	assert_string_equal(got, "completed|1700000002601|caller\n");

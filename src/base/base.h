@@ -322,4 +322,9 @@ void sid_print(const char prefix[2], const uint8_t sid[16], char ret[35]);
 int sid_parse(struct str s, const char prefix[2], uint8_t ret[16]) _must_;
 
 /* Poisoned (house rule 6): bounded, checked counterparts are above. */
+#undef strcpy
+#undef strcat
+#undef sprintf
+#undef vsprintf
+#undef strtok
 #pragma GCC poison strcpy strcat sprintf vsprintf atoi atol strtok gets

@@ -170,7 +170,7 @@ void call_state(struct call *c, enum call_state s)
 
 	if (c->r.state == s)
 		return;
-	out_f(&o, "call %s -> %s", call_state_names[c->r.state], call_state_names[s]);
+	out_f(&o, "call: %s, %s", call_state_names[c->r.state], call_state_names[s]);
 	c->r.state = s;
 	call_note(c, TRACE_STATE, s, out_view(&o));
 }

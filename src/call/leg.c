@@ -83,7 +83,7 @@ static void leg_go(struct leg *l, enum leg_state s)
 	char buf[64];
 	struct out o = OUT(buf);
 
-	out_f(&o, "leg %s -> %s", fsm_name(&l->fsm), leg_fsm_type.states[s].name);
+	out_f(&o, "leg: %s, %s", fsm_name(&l->fsm), leg_fsm_type.states[s].name);
 	fsm_go(&l->fsm, s, now_of(l));
 	call_note(l->call, TRACE_STATE, s, out_view(&o));
 }
@@ -95,7 +95,7 @@ int leg_post(struct leg *l, enum leg_event e, const void *data)
 	if (err && e != LE_TIMER) {
 		char buf[96];
 		struct out o = OUT(buf);
-		out_f(&o, "leg %s refuses %s", fsm_name(&l->fsm), leg_fsm_type.event_names[e]);
+		out_f(&o, "leg: %s, %s, refused", fsm_name(&l->fsm), leg_fsm_type.event_names[e]);
 		call_note(l->call, TRACE_NOTE, 0, out_view(&o));
 	}
 	return err;

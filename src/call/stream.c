@@ -93,7 +93,7 @@ static void note_counts(struct call *c, const struct media_counts *n)
 	char buf[256];
 	struct out o = OUT(buf);
 
-	out_f(&o, "in %u out %u lost %u late %u concealed %u strangers %u jitter %u us", n->packets_in, n->packets_out, n->lost, n->late, n->concealed,
+	out_f(&o, "in=%u out=%u lost=%u late=%u concealed=%u strangers=%u jitter_us=%u", n->packets_in, n->packets_out, n->lost, n->late, n->concealed,
 	    n->strangers, n->jitter_us);
 	call_note(c, TRACE_MEDIA, 0, out_view(&o));
 }

@@ -11,6 +11,6 @@ bool crc32c_has_cpu(void);
 
 void log_rescue(void); /* a dying process: lets the writer thread empty the ring, for 100 ms at most */
 
-/* Called between the steps of trace_put, for the test that dies there. NULL = none. */
-enum trace_step { TRACE_STEP_TAIL, TRACE_STEP_HALF, TRACE_STEP_WRITTEN, TRACE_STEP_HEAD };
+/* Called between the steps of trace_put, for the test that dies there, and in trace_read before it copies. NULL = none. */
+enum trace_step { TRACE_STEP_TAIL, TRACE_STEP_HALF, TRACE_STEP_WRITTEN, TRACE_STEP_HEAD, TRACE_STEP_READ };
 extern void (*trace_step_hook)(enum trace_step step);

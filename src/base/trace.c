@@ -285,6 +285,7 @@ int trace_read(const struct trace *t, uint64_t *cursor, struct trace_rec *ret, c
 			return overrun(cursor, head); /* something wrote over the ring */
 		pos += f.kind == KIND_PAD ? f.size : 0;
 	} while (f.kind == KIND_PAD);
+	step(TRACE_STEP_READ);
 	copy_out(t, pos, ret, sizeof(*ret));
 	ret->n = (uint32_t)MIN(ret->n, f.size - sizeof(*ret));
 	ret->n = (uint32_t)MIN(ret->n, cap);

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -190,6 +191,42 @@ static void test_overrun(void **state)
 	free(mem);
 }
 
+static struct trace *faster;
+static unsigned faster_n;
+
+static void overtake(enum trace_step s)
+{
+	if (s != TRACE_STEP_READ)
+		return;
+	trace_step_hook = NULL;
+	for (unsigned i = 0; i < faster_n; i++)
+		trace_put(faster, TRACE_NOTE, NULL, 100, STR("another text that is as long as the first one, or not much shorter than that"));
+}
+
+/* The writer comes by between the reader's look and its copy: the record is whole, or the reader is told. */
+static void test_overtaken(void **state)
+{
+	for (faster_n = 0; faster_n < 100; faster_n++) {
+		void *mem = ring_new(4096);
+		struct trace_rec rec;
+		uint64_t cursor = 0;
+		char buf[512];
+		int r;
+
+		faster = trace_open(mem, 4096, true);
+		for (unsigned i = 1; i <= 20; i++)
+			trace_put(faster, TRACE_NOTE, NULL, 100, payload(i, 100));
+		trace_step_hook = overtake;
+		r = trace_read(faster, &cursor, &rec, buf, sizeof(buf));
+		trace_step_hook = NULL;
+		assert_int_equal(r, faster_n <= 7 ? 1 : -EAGAIN); /* 20 of 152 bytes and 7 of 128 fill the 4032 */
+		if (r == 1)
+			assert_true(rec.number == 1 && rec.n == 100 && payload_right(1, buf, 100));
+		trace_close(faster);
+		free(mem);
+	}
+}
+
 static jmp_buf dead;
 static int die_at;
 
@@ -251,6 +288,7 @@ static void test_kill(void **state)
 		if (pid == 0) {
 			struct trace *w = trace_open(mem, size, true);
 
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
 			for (uint64_t i = last + 1;; i++) {
 				size_t n = rnd(900);
 
@@ -383,9 +421,9 @@ static void test_spoilt(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_one),    cmocka_unit_test(test_table),         cmocka_unit_test(test_wrap),
-	    cmocka_unit_test(test_bounds), cmocka_unit_test(test_overrun),       cmocka_unit_test(test_crash_at_steps),
-	    cmocka_unit_test(test_kill),   cmocka_unit_test(test_reader_beside), cmocka_unit_test(test_spoilt),
+	    cmocka_unit_test(test_one),     cmocka_unit_test(test_table),          cmocka_unit_test(test_wrap), cmocka_unit_test(test_bounds),
+	    cmocka_unit_test(test_overrun), cmocka_unit_test(test_crash_at_steps), cmocka_unit_test(test_kill), cmocka_unit_test(test_reader_beside),
+	    cmocka_unit_test(test_spoilt),  cmocka_unit_test(test_overtaken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

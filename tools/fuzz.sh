@@ -30,8 +30,9 @@ for bin in "$build"/tests/fuzz_*; do
 	elif [ "$verdict" = ok ]; then
 		verdict="it has no floor in tests/fuzz/floors"
 	fi
+	[ "$status" -eq 0 ] || tail -n 40 "$build/fuzz-$name.log"
 	printf 'fuzz %-12s %10s executions %6s edges  %s\n' "$name" "${runs:-0}" "${edges:-0}" "$verdict"
-	if [ "$verdict" = ok ]; then passed=$((passed + 1)); else failed=$((failed + 1)); tail -n 25 "$build/fuzz-$name.log"; fi
+	if [ "$verdict" = ok ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -7,7 +7,8 @@ build=${1:-build-asan}
 bad=0
 say() { printf '%-12s %s\n' "$1" "$2"; }
 
-if find src tests services -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror; then say format ok; else say format FAILED; bad=1; fi
+# Headers are set by hand: their tables are read by people.
+if find src tests services -name '*.c' -print0 | xargs -0 clang-format --dry-run -Werror; then say format ok; else say format FAILED; bad=1; fi
 if tools/rooms.py; then :; else bad=1; fi
 if tools/mapcheck.py; then :; else bad=1; fi
 [ -f "$build/build.ninja" ] || meson setup "$build" --buildtype=debug -Db_sanitize=address,undefined -Db_lundef=false

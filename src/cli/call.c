@@ -390,7 +390,6 @@ static int phone_fault(const char *what, int err)
 
 static socklen_t sock_of(const struct addr *a, struct sockaddr_storage *ss)
 {
-	memset(ss, 0, sizeof(*ss));
 	if (a->family == AF_INET6) {
 		struct sockaddr_in6 *s = (struct sockaddr_in6 *)ss;
 
@@ -428,7 +427,7 @@ static void addr_of(const struct sockaddr_storage *ss, struct addr *ret)
 /* The address that packets to the server would leave from: asked of a connected socket, nothing is sent. */
 static int phone_source(struct phone *p)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t n = sock_of(&p->flow.peer, &ss);
 	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
 

@@ -234,7 +234,7 @@ int config_args(struct config *c, struct args *a, void (*other)(void *arg, const
 		return CLI_CONFIG + 1;
 	memset(c->seen, 0, sizeof(c->seen));
 	args_open(a, a->command, a->argc, a->argv);
-	while ((r = args_next(a, &o)) > 0) {
+	while (args_next(a, &o) > 0) {
 		int bad = 0;
 
 		if (o.param)

@@ -7,6 +7,7 @@
  */
 #include "cli/cli_int.h"
 
+#include <dirent.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -71,6 +72,13 @@ static int serve_user(struct serve *s)
 			return -EINVAL;
 		}
 	}
+	if (!strcmp(p->script_user, p->user)) { /* a script could end the system, and read its account */
+		fprintf(stderr,
+			"hookswitch: scripts must not run as '%s', the user of the system itself: useradd --system hookswitch-script, or --set "
+			"access.script_user=NAME\n",
+			p->user);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -88,6 +96,20 @@ static bool serve_reaches(const char *path, int mode, const char *user, uid_t ui
 	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* A folder that root made for us just now, by hand. */
+static bool serve_is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	bool empty = d;
+
+	while (d && (e = readdir(d)))
+		empty = empty && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."));
+	if (d)
+		closedir(d);
+	return empty;
+}
+
 static int serve_folders(struct serve *s)
 {
 	const struct params *p = &s->config.p;
@@ -103,6 +125,7 @@ static int serve_folders(struct serve *s)
 		fprintf(stderr, "hookswitch: %s is no folder; use --data DIR\n", p->data);
 		return -EINVAL;
 	}
+	made = made || (s->uid != (uid_t)-1 && st.st_uid == 0 && serve_is_empty(p->data));
 	if (made && s->uid != (uid_t)-1 && chown(p->data, s->uid, s->gid)) {
 		fprintf(stderr, "hookswitch: %s: %s\n", p->data, strerror(errno));
 		return -EINVAL;

@@ -28,6 +28,7 @@ int services_update(struct services *s, struct str listing) _must_;
 /* The service of a number as dialled (decoded user part), `default` if there is none; NULL = none. A name outside [0-9A-Za-z+*#_-]{1,32} matches default only. */
 const struct number *services_find(const struct services *s, struct str number);
 const struct number *services_each(const struct services *s, size_t *at); /* sorted by name */
+bool services_listed(const struct services *s); /* false until the first listing: nobody knows yet what there is */
 
 /* ---- the request: what is told to a service. ---- */
 struct call_facts { /* views; live while the call does. Made by call/ from the INVITE and the record */
@@ -49,6 +50,25 @@ int request_params(const struct call_facts *f, struct str extra_form, struct are
  * Values lose control bytes and NUL; names are upper-cased [A-Z0-9_]. */
 int request_cgi(const struct pair *pairs, int n, const struct number *num, struct str query, const char *method, struct arena *a, struct run_request *ret) _must_;
 
+/* ---- the runner as verb/ sees it (verb does not stand on keeper). ---- */
+enum ask_kind { ASK_CGI, ASK_READ, ASK_SPEAK, ASK_DECODE, ASK_STATE, ASK_TAKEN, ASK_KILL };
+struct ask { enum ask_kind kind; const uint8_t *token; struct str arg[2]; struct str in; uint32_t wall_ms; int fd; /* -1 = none */ };
+/* The message for it; views as given, the rest in the arena. NULL = no memory. An ASK_CGI gets its environment from request_cgi. */
+struct run_request *ask_build(const struct ask *q, struct arena *a) _must_;
+enum told_state { TOLD_DONE, TOLD_RUNNING, TOLD_UNKNOWN, TOLD_FOLDER };
+struct told {
+	uint8_t token[16];
+	enum told_state state;
+	uint32_t fault;        /* 0 = it went well; else a code of the table, and why */
+	uint32_t wall_ms, n;   /* n: bytes in the memfd; of a sound: samples */
+	char why[320];
+};
+void told_read(const struct run_answer *a, struct told *ret);
+/* The number and the query a service: URL names. -EINVAL = not one. */
+int url_service(struct str url, char name[36], struct str *ret_query) _must_;
+/* The URL of a number: service:/NAME, percent-encoded where it must be. */
+void url_of_number(struct out *o, const struct number *num);
+
 /* ---- URLs: resolving a reference against a base (RFC 3986 section 5) for service:/NAME?query, http, https. ---- */
 struct url { struct str scheme, host, path, query, fragment; uint16_t port; };
 int url_parse(struct str s, struct url *ret) _must_;
@@ -59,6 +79,7 @@ struct reply {
 	int status;               /* HTTP status; CGI: Status: or 200 */
 	struct str type, location; /* Content-Type without parameters, lower-cased view as sent; Location */
 	struct str charset;
+	struct str full_type;      /* Content-Type as sent, with its parameters: what document_read is given */
 	struct str body;
 };
 /* Header block of a CGI answer (RFC 3875 section 6): LF or CRLF. 0; a fault code > 0 (11200 no header block …) with *why set to a sentence. */
@@ -68,7 +89,7 @@ uint32_t reply_cgi(struct str out, struct reply *ret, const char **ret_why);
 struct attr { struct str name, value; };
 struct node { /* an element; text of SSML-like children flattened by verb/ */
 	struct str name;
-	struct str text;              /* character data directly inside, white space folded at the ends */
+	struct str text;              /* character data inside, that of nested elements with it (SSML), without white space at the ends */
 	struct attr *attrs; int n_attrs;
 	struct node *child, *next;    /* first child; next sibling */
 	int line;
@@ -81,9 +102,13 @@ struct document {
 	struct arena *arena;          /* owned */
 	struct fault faults[FAULTS_MAX]; int n_faults; /* warnings met while reading */
 };
-/* Reads a reply's body by its type: XML → as it is; text/plain → <Response><Say>; audio → NULL root with play (verb/ plays the body); empty 204 or <Response/> → no verbs.
+/* Reads a reply's body by its type (parameters may follow: charset): XML → as it is; text/plain → <Response><Say>; audio → NULL root (verb/ plays the body); 204 or <Response/> → a root without verbs.
  * 0 and *ret (free it), or an error code of the table (12100, 12102, 11750, 11770, 12300 …) with *ret_fault filled. DOCTYPE refused, depth and nodes bounded. */
 uint32_t document_read(struct str type, struct str body, int status, struct document **ret, struct fault *ret_fault);
 void document_free(struct document *d);
 const struct node *document_at(const struct document *d, const uint16_t *path, int n); /* NULL = past the end */
 struct str node_attr(const struct node *n, struct str name); /* p == NULL: not there */
+
+/* ---- single-byte charsets by table (no iconv: it opens files) ---- */
+const uint16_t *charset_high(struct str name); /* code points of 0x80..0xff, 0 = none; NULL = unknown name */
+bool charset_is_utf8(struct str name);

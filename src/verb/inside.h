@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * inside: what the files of verb/ share. A `struct run` is the run-time side of one call: the parsed document, the sounds it holds, what it waits for. All that
+ * must outlive the worker stands in the call's app_record; a run is made again from it. Sig thread.
+ *
+ * A verb is a struct verb_impl: functions that do their part and say by enum step how to go on. They never call the driver (run_go), so that nothing nests.
+ */
+#pragma once
+#include "base/base.h"
+#include "call/call.h"
+#include "media/media.h"
+#include "service/service.h"
+#include "verb/verb.h"
+
+#define OWED_MAX 256
+
+enum step {
+	STEP_WAIT,  /* for an event */
+	STEP_NEXT,  /* this verb is done */
+	STEP_AGAIN, /* begin the verb at the path (a new document, or answered) */
+	STEP_OVER,  /* nothing more is done with this call but waiting for its end */
+};
+
+/* app_record.verb_state; 0 = begins anew */
+enum verb_state { VS_NEW, VS_SOUND, VS_PLAYING, VS_DIGITS, VS_PAUSE, VS_ECHO };
+
+struct sound;
+struct run;
+struct sound_ref { /* a run's hold on a sound */
+	struct link link;
+	struct sound *s;
+	struct run *r;
+};
+enum sound_state { SOUND_NONE, SOUND_WANTED, SOUND_ASKED, SOUND_CAME, SOUND_READY, SOUND_FAILED };
+
+enum phase {
+	AT_FOLDER,  /* a new call that came before the first listing of the services folder */
+	AT_REQUEST, /* a request is in flight */
+	AT_ANSWER,  /* the answer was ordered; the verb begins when it is there */
+	AT_VERB,
+	AT_END,     /* rejected, hung up or ended */
+};
+
+struct run {
+	struct verbs *v;
+	struct call *c;
+	struct link link; /* in verbs.runs; over: in verbs.bin */
+	enum phase phase;
+	bool busy;        /* the driver works on it */
+	bool unsent;      /* the request found no room in the runner's mailbox */
+	bool late_answer; /* ANSWERED came while busy */
+	bool awaits;      /* the verb waits for its sound */
+	bool failing;     /* the document is the spoken error */
+	bool ran;         /* "what it ran" is logged */
+	bool hashed;      /* its token stands in verbs.tokens */
+	bool holds;       /* the runner keeps the audio body of the record's token for us */
+	int told_at;      /* index of the verb that was traced last; -1 none */
+	struct document *doc;
+	struct sound_ref cur, next;
+	char *text;       /* of a Say: white space folded */
+	size_t text_n;
+	uint64_t said;    /* samples of this turn of a Say */
+	uint32_t pos, loop; /* where the play that is to be resumed stood */
+	int body_fd;      /* an audio body that is to be decoded; -1 none */
+	char file[44];    /* that the request in flight asks */
+	enum service_kind kind;
+};
+
+struct verbs {
+	const struct params *params;
+	struct services *services;
+	const struct verb_out *out;
+	struct trace *trace;
+	struct wheel *wheel;
+	const char *version;
+	struct calls *calls;
+	struct call_user user;
+	struct sounds *sounds;
+	struct hash *tokens; /* first 8 bytes of a request's token → struct run */
+	struct link runs, bin;
+	struct timer again;  /* what found no room is tried again */
+	int64_t now_ms;
+	struct { uint8_t token[16]; bool kill; } owed[OWED_MAX]; /* TAKEN and KILL that found no room */
+	int n_owed;
+};
+
+struct verb_impl {
+	const char *name;
+	enum step (*prepare)(struct run *r, const struct node *n); /* before the answer: orders what takes time. STEP_WAIT = fine; may be NULL */
+	enum step (*begin)(struct run *r, const struct node *n);
+	enum step (*event)(struct run *r, const struct node *n, const struct call_event *e);
+	enum step (*resume)(struct run *r, const struct node *n);  /* after a restart, verb_state != VS_NEW */
+	enum step (*sound)(struct run *r, const struct node *n);   /* the awaited sound is ready or failed */
+};
+extern const struct verb_impl verb_say, verb_play, verb_pause, verb_hangup, verb_reject, verb_echo, verb_body;
+
+/* interp.c */
+void run_go(struct run *r, enum step s);
+enum step run_resume(struct run *r);
+enum step run_event(struct run *r, const struct call_event *e);
+enum step run_sound(struct run *r);
+enum step run_answer_first(struct run *r);    /* STEP_WAIT: begin comes again when it is up */
+bool run_is_first(const struct run *r);       /* no known verb stands before this one */
+enum step run_end(struct run *r, enum call_party by, const char *reason);
+/* Replaces the document: parsed, kept, path at its begin, committed. type with parameters. 0 or a fault code (ret_f filled); on a fault nothing changed that counts. */
+uint32_t run_document(struct run *r, struct str type, struct str body, int status, struct str base, struct fault *ret_f) _must_;
+int run_verbs(const struct run *r);           /* how many verbs the document has */
+void run_let_go(struct run *r);               /* of the verb: sounds, text, timer */
+
+/* trouble.c */
+enum step run_error(struct run *r, uint32_t code, const char *fmt, ...) _printf_(3, 4);
+void run_warn(struct run *r, uint32_t code, int line, const char *fmt, ...) _printf_(4, 5);
+void run_trace_verb(struct run *r, const struct node *n);
+void run_lint(struct run *r);                 /* warnings of a document just read */
+
+/* request.c */
+enum step request_begin(struct run *r, struct str url, struct str form);
+enum step request_adopt(struct run *r);
+enum step request_answer(struct run *r, const struct told *t, int fd);
+enum step request_timer(struct run *r);
+enum step request_retry(struct run *r);
+enum step request_runner_gone(struct run *r);
+void request_forget(struct run *r);           /* the call is over: nobody waits */
+struct run *request_find(struct verbs *v, const uint8_t token[16]);
+int request_watch(struct run *r);             /* answers with the record's token find this run */
+void request_unwatch(struct run *r);
+int runner_tell(struct verbs *v, const struct ask *q) _must_;
+void runner_taken(struct verbs *v, const uint8_t token[16], bool kill); /* forget it; kill: end it too */
+void runner_pay(struct verbs *v);             /* what is owed of these */
+void verbs_try_again(struct verbs *v);        /* arms the timer */
+
+/* player.c: what Say, Play and an audio body have in common */
+enum step player_play(struct run *r, uint32_t loops);
+bool player_ended(const struct run *r, const struct call_event *e);
+void player_where(struct run *r);             /* r->pos and r->loop from the media line */
+uint32_t player_loops(struct run *r, const struct node *n, uint32_t code);
+
+/* body.c */
+enum step body_answer(struct run *r, const struct told *t, int fd);
+int body_copy(int fd, size_t from, size_t n); /* a memfd with these bytes, or -E… */
+
+/* text.c: pieces of what is to be spoken */
+size_t text_fold(struct str s, char *buf, size_t cap, size_t max_chars, bool *ret_cut); /* one space for each run of white space */
+bool text_piece(struct str text, uint32_t index, struct str *ret); /* false = past the last */
+
+/* sound.c */
+struct sound_order {
+	enum ask_kind kind; /* ASK_SPEAK or ASK_DECODE */
+	struct str arg[2], in;
+	int fd;             /* taken over; -1 none */
+};
+struct sounds *sounds_new(struct verbs *v);
+void sounds_free(struct sounds *ss);
+int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o) _must_; /* lets go what ref held; 0, -ENOMEM, -ENOSPC */
+void sound_let(struct sound_ref *ref);
+void sound_move(struct sound_ref *to, struct sound_ref *from);
+enum sound_state sound_state(const struct sound_ref *ref);
+const char *sound_why(const struct sound_ref *ref, uint32_t *ret_fault);
+void sound_numbers(const struct sound_ref *ref, struct play_order *ret);
+bool sounds_answer(struct sounds *ss, const struct told *t, int fd); /* false = no sound of ours; else fd is taken over */
+void sounds_retry(struct sounds *ss);
+void sounds_runner_gone(struct sounds *ss);
+void sounds_folder_changed(struct sounds *ss);  /* what was read from the services folder may be another sound now */
+
+/* table.c */
+const struct verb_info *verb_find(struct str name);
+const struct verb_attr *verb_attr_find(const struct verb_info *i, struct str name);
+bool ssml_known(struct str name);
+const struct verb_impl *verb_impl_find(struct str name);

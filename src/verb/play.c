@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * play: <Play> (call-control 2.5). A bare name is looked up in the sounds folder (the runner tries the suffixes), a name with a suffix or a service: URL in the
+ * services folder; `digits` sends digits instead. Sounds of the web are refused with a clear error. Turns are counted by media: gapless. Sig thread.
+ */
+#include "verb/inside.h"
+
+#define DIGITS_MAX 63
+
+/* A sound's name may go down into subfolders, never up, and never begin at the root. */
+static bool name_ok(struct str s)
+{
+	if (s.n > 200 || s.p[0] == '/')
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f || (s.p[i] == '.' && (i == 0 || s.p[i - 1] == '/')))
+			return false;
+	return true;
+}
+
+struct target {
+	struct sound_order order;
+	char file[64];
+	const char *why; /* it is none: a sentence */
+};
+
+static void target_service(struct run *r, struct str text, struct target *t)
+{
+	char url[1024];
+	struct str query;
+	size_t n;
+	struct str base = call_text(r->c, call_app(r->c)->base_url);
+	char name[36];
+	struct url u;
+
+	t->why = "it is no name of a file in the services folder";
+	if (url_resolve(base.n && !str_eq(base, STR("error:")) ? base : STR("service:/"), text, url, sizeof(url), &n) < 0 || url_parse(str_n(url, n), &u) < 0)
+		return;
+	if (!str_ieq(u.scheme, STR("service"))) {
+		t->why = "sounds are not fetched from the web by this version; put the file into the services or the sounds folder";
+		return;
+	}
+	(void)query;
+	if (url_service(str_n(url, n), name, &query) < 0 || str_zcpy(str_z(name), t->file, sizeof(t->file)) < 0)
+		return;
+	t->order.arg[0] = STR("services");
+	t->order.arg[1] = str_z(t->file);
+	t->why = NULL;
+}
+
+static void target_read(struct run *r, const struct node *n, struct target *t)
+{
+	struct str text = n->text;
+
+	*t = (struct target){.order = {.kind = ASK_DECODE, .fd = -1}};
+	if (!text.n) {
+		t->why = "the element is empty";
+	} else if (!str_find(text, '.') && !str_find(text, ':') && !str_find(text, '?')) {
+		t->order.arg[0] = STR("sounds");
+		t->order.arg[1] = text;
+		t->why = name_ok(text) ? NULL : "it is no name of a sound";
+	} else {
+		target_service(r, text, t);
+	}
+}
+
+static enum step bad_target(struct run *r, const struct node *n, const char *why)
+{
+	char buf[160];
+	struct out o = OUT(buf);
+
+	out_safe(&o, str_n(n->text.p, MIN(n->text.n, 100u)));
+	return run_error(r, 13420, "line %d: %s: %s", n->line, out_z(&o), why);
+}
+
+static enum step play_prepare(struct run *r, const struct node *n)
+{
+	struct target t;
+	int err;
+
+	if (node_attr(n, STR("digits")).n || r->cur.s)
+		return STEP_WAIT;
+	target_read(r, n, &t);
+	if (t.why)
+		return bad_target(r, n, t.why);
+	err = sound_want(r, &r->cur, &t.order);
+	if (err)
+		return run_error(r, err == -ENOMEM ? 12400 : 90004, "line %d: %s", n->line, strerror(-err));
+	return STEP_WAIT;
+}
+
+static enum step play_on(struct run *r, const struct node *n)
+{
+	struct play_order o;
+	uint32_t fault;
+
+	if (sound_state(&r->cur) == SOUND_FAILED)
+		return bad_target(r, n, sound_why(&r->cur, &fault));
+	if (sound_state(&r->cur) != SOUND_READY) {
+		r->awaits = true;
+		return STEP_WAIT;
+	}
+	sound_numbers(&r->cur, &o);
+	return o.n_samples ? player_play(r, player_loops(r, n, 13410)) : STEP_NEXT;
+}
+
+static bool digits_ok(struct str d)
+{
+	for (size_t i = 0; i < d.n; i++)
+		if (!d.p[i] || !strchr("0123456789*#ABCDwW", d.p[i]))
+			return false;
+	return d.n <= DIGITS_MAX;
+}
+
+/* Sent at most once: the state is committed before the order, and a worker that takes over goes on with the next verb. */
+static enum step send_digits(struct run *r, const struct node *n, struct str digits)
+{
+	struct app_record *app = call_app(r->c);
+
+	if (!digits_ok(digits)) {
+		run_warn(r, 13430, n->line, "digits=\"%.*s\" is not sent", (int)MIN(digits.n, 100u), digits.p);
+		return STEP_NEXT;
+	}
+	app->verb_state = VS_DIGITS;
+	app->deadline_ms = r->v->now_ms + 5000 + 1000 * (int64_t)digits.n;
+	call_commit(r->c);
+	if (call_send_digits(r->c, digits) < 0) {
+		run_warn(r, 13430, n->line, "digits=\"%.*s\" cannot be sent", STR_ARG(digits));
+		return STEP_NEXT;
+	}
+	call_timer(r->c, app->deadline_ms);
+	return STEP_WAIT;
+}
+
+static enum step play_begin(struct run *r, const struct node *n)
+{
+	struct str digits = node_attr(n, STR("digits"));
+	enum step s;
+
+	if (digits.n)
+		return send_digits(r, n, digits);
+	s = play_prepare(r, n);
+	return s == STEP_WAIT ? play_on(r, n) : s;
+}
+
+static enum step play_event(struct run *r, const struct node *n, const struct call_event *e)
+{
+	if (player_ended(r, e))
+		return STEP_NEXT;
+	if (call_app(r->c)->verb_state == VS_DIGITS && (e->kind == CALL_EV_SENT || e->kind == CALL_EV_TIMER))
+		return STEP_NEXT;
+	return STEP_WAIT;
+}
+
+static enum step play_resume(struct run *r, const struct node *n)
+{
+	if (call_app(r->c)->verb_state == VS_DIGITS) {
+		call_note(r->c, TRACE_NOTE, 0, STR("the digits may have been sent before the restart: they are not sent again"));
+		return STEP_NEXT;
+	}
+	player_where(r);
+	return play_begin(r, n);
+}
+
+const struct verb_impl verb_play = {.name = "Play", .prepare = play_prepare, .begin = play_begin, .event = play_event, .resume = play_resume, .sound = play_on};

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trouble: what is wrong, told to those who can mend it (trace, log) and to the caller (the spoken error). Also the trace line of a verb and the warnings of a
+ * document just read. An ERROR ends what is run: there is no fallback yet, so the caller hears the sentence and the call ends. Sig thread.
+ */
+#include "verb/inside.h"
+
+static void sentence(struct out *o, uint32_t code, int line, const char *fmt, va_list ap) _printf_(4, 0);
+static void sentence(struct out *o, uint32_t code, int line, const char *fmt, va_list ap)
+{
+	const struct fault_info *f = fault_find(code);
+
+	out_f(o, "%s %u", f && f->level == FAULT_WARNING ? "warning" : "error", code);
+	if (line > 0)
+		out_f(o, ", line %d", line);
+	OUT_STR(o, ": ");
+	out_vf(o, fmt, ap);
+	if (f)
+		out_f(o, " (%s; %s)", f->name, f->mend);
+}
+
+static void trace_fault(struct run *r, uint32_t code, const struct out *o)
+{
+	call_app(r->c)->error = code;
+	call_note(r->c, TRACE_ERROR, code, out_view(o));
+}
+
+void run_warn(struct run *r, uint32_t code, int line, const char *fmt, ...)
+{
+	char buf[1024];
+	struct out o = OUT(buf);
+	va_list ap;
+
+	va_start(ap, fmt);
+	sentence(&o, code, line, fmt, ap);
+	va_end(ap);
+	trace_fault(r, code, &o);
+}
+
+static enum step give_up(struct run *r)
+{
+	r->phase = AT_END;
+	call_app(r->c)->req_kind = REQ_NONE;
+	run_let_go(r);
+	if (call_is_up(r->c))
+		call_hangup(r->c, PARTY_SYSTEM, "application error");
+	else if (call_reject(r->c, 500) < 0)
+		call_hangup(r->c, PARTY_SYSTEM, "application error");
+	return STEP_OVER;
+}
+
+static void sid_of(const struct run *r, char ret[35])
+{
+	sid_print("CA", call_sid(r->c), ret);
+}
+
+enum step run_error(struct run *r, uint32_t code, const char *fmt, ...)
+{
+	char buf[1024], sid[35];
+	struct out o = OUT(buf);
+	struct fault f;
+	va_list ap;
+
+	va_start(ap, fmt);
+	sentence(&o, code, 0, fmt, ap);
+	va_end(ap);
+	trace_fault(r, code, &o);
+	sid_of(r, sid);
+	log_line(LOG_WARN, "%s %s", sid, out_z(&o));
+	if (r->failing)
+		return give_up(r);
+	r->failing = true;
+	r->ran = true;
+	request_unwatch(r);
+	run_let_go(r);
+	if (run_document(r, STR("text/plain; charset=utf-8"), sentence_of(SENTENCE_ERROR, str_z(r->v->params->language)), 200, STR("error:"), &f))
+		return give_up(r);
+	return STEP_AGAIN;
+}
+
+void run_trace_verb(struct run *r, const struct node *n)
+{
+	char buf[1024];
+	struct out o = OUT(buf);
+
+	out_c(&o, '<');
+	out_str(&o, n->name);
+	for (int i = 0; i < n->n_attrs; i++) {
+		out_c(&o, ' ');
+		out_str(&o, n->attrs[i].name);
+		OUT_STR(&o, "=\"");
+		out_safe(&o, n->attrs[i].value);
+		out_c(&o, '"');
+	}
+	out_c(&o, '>');
+	out_safe(&o, n->text);
+	call_note(r->c, TRACE_VERB, (uint32_t)n->line, out_view(&o));
+}
+
+static void lint_verb(struct run *r, const struct verb_info *v, const struct node *n)
+{
+	bool say = str_eq(n->name, STR("Say"));
+
+	for (int i = 0; i < n->n_attrs; i++)
+		if (!verb_attr_find(v, n->attrs[i].name))
+			run_warn(r, 12200, n->line, "<%s> has no attribute %.*s", v->name, STR_ARG(n->attrs[i].name));
+	if (!v->served)
+		return;
+	for (const struct node *k = n->child; k; k = k->next)
+		if (!say || !ssml_known(k->name))
+			run_warn(r, 12200, k->line, "<%.*s> does not belong into <%s>", STR_ARG(k->name), v->name);
+}
+
+void run_lint(struct run *r)
+{
+	const struct document *d = r->doc;
+
+	for (int i = 0; i < d->n_faults; i++)
+		run_warn(r, d->faults[i].code, d->faults[i].line, "%s", d->faults[i].text);
+	for (const struct node *n = d->root ? d->root->child : NULL; n; n = n->next) {
+		const struct verb_info *v = verb_find(n->name);
+
+		if (v)
+			lint_verb(r, v, n);
+		else
+			run_warn(r, 12200, n->line, "<%.*s> is no verb and is skipped", STR_ARG(n->name));
+	}
+}

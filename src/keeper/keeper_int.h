@@ -203,10 +203,10 @@ struct sound_key {
 	uint64_t a, b;
 };
 struct sounds;
-struct sounds *sounds_new(uint64_t max_bytes);
-void sounds_free(struct sounds *s);
-int sounds_get(struct sounds *s, struct sound_key k, uint32_t *ret_n);   /* a descriptor of its own, or -1 */
-void sounds_put(struct sounds *s, struct sound_key k, int fd, uint32_t n); /* keeps a dup */
+struct sounds *sound_cache_new(uint64_t max_bytes);
+void sound_cache_free(struct sounds *s);
+int sound_cache_get(struct sounds *s, struct sound_key k, uint32_t *ret_n);   /* a descriptor of its own, or -1 */
+void sound_cache_put(struct sounds *s, struct sound_key k, int fd, uint32_t n); /* keeps a dup */
 int memfd_seal(int fd) _must_;
 int memfd_view(int fd) _must_; /* another description of the same memory: read only, at its start */
 

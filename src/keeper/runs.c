@@ -65,7 +65,7 @@ struct runs {
 struct runs *runs_new(const struct runs_opts *o)
 {
 	struct runs *r = calloc(1, sizeof(*r));
-	if (!r || !(r->sounds = sounds_new(limit_of(LIMIT_SOUND_CACHE)))) {
+	if (!r || !(r->sounds = sound_cache_new(limit_of(LIMIT_SOUND_CACHE)))) {
 		free(r);
 		return NULL;
 	}
@@ -96,7 +96,7 @@ void runs_free(struct runs *r)
 	for (int i = 0; i < r->top; i++)
 		if (r->all[i].step != STEP_FREE)
 			run_free(&r->all[i]);
-	sounds_free(r->sounds);
+	sound_cache_free(r->sounds);
 	free(r);
 }
 
@@ -399,7 +399,7 @@ static void pump_sounds(struct runs *r)
 	uint64_t after = 0;
 	for (struct run *x; (x = oldest_waiting(r, after));) {
 		after = x->order;
-		int fd = x->has_key ? sounds_get(r->sounds, x->key, &x->a.n) : -1;
+		int fd = x->has_key ? sound_cache_get(r->sounds, x->key, &x->a.n) : -1;
 		if (fd >= 0) {
 			x->memfd = fd;
 			finish(r, x, RUN_OK);
@@ -862,7 +862,7 @@ static void sound_ended(struct runs *r, struct run *x, int status)
 	}
 	if (fault == RUN_OK && x->a.fault == RUN_OK) {
 		if (x->has_key && memfd_seal(x->memfd) == 0)
-			sounds_put(r->sounds, x->key, x->memfd, x->a.n);
+			sound_cache_put(r->sounds, x->key, x->memfd, x->a.n);
 		finish(r, x, RUN_OK);
 		return;
 	}

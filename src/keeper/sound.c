@@ -167,7 +167,7 @@ struct sounds {
 	uint64_t max_bytes, bytes, clock;
 };
 
-struct sounds *sounds_new(uint64_t max_bytes)
+struct sounds *sound_cache_new(uint64_t max_bytes)
 {
 	struct sounds *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -185,7 +185,7 @@ static void forget(struct sounds *s, struct sound *x)
 	s->bytes -= (uint64_t)x->n * 2;
 }
 
-void sounds_free(struct sounds *s)
+void sound_cache_free(struct sounds *s)
 {
 	for (int i = 0; s && i < N_SOUNDS; i++)
 		if (s->all[i].fd >= 0)
@@ -201,7 +201,7 @@ static struct sound *find_sound(struct sounds *s, struct sound_key k)
 	return NULL;
 }
 
-int sounds_get(struct sounds *s, struct sound_key k, uint32_t *ret_n)
+int sound_cache_get(struct sounds *s, struct sound_key k, uint32_t *ret_n)
 {
 	struct sound *x = find_sound(s, k);
 	if (!x)
@@ -231,7 +231,7 @@ static struct sound *find_place(struct sounds *s, uint64_t bytes)
 	}
 }
 
-void sounds_put(struct sounds *s, struct sound_key k, int fd, uint32_t n)
+void sound_cache_put(struct sounds *s, struct sound_key k, int fd, uint32_t n)
 {
 	uint64_t bytes = (uint64_t)n * 2;
 	if (bytes > s->max_bytes || find_sound(s, k))

@@ -137,6 +137,6 @@ void sound_put(struct media *m, uint32_t id, uint32_t gen, uint32_t n_samples, i
 void sound_drop(struct media *m, uint32_t id, uint32_t gen);
 struct sound *sound_take(struct media *m, uint32_t id, uint32_t gen); /* NULL = unknown; sound_leave when done */
 void sound_leave(struct media *m, struct sound *s);
-void sounds_free(struct media *m);
+void media_sounds_free(struct media *m);
 /* media_stream.c: fds of a stream, for who polls them. false: no such stream */
 bool media_fds(const struct media *m, uint32_t slot, uint32_t gen, int fds[2]);

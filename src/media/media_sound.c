@@ -91,7 +91,7 @@ void sound_leave(struct media *m, struct sound *s)
 		unmap(m, s);
 }
 
-void sounds_free(struct media *m)
+void media_sounds_free(struct media *m)
 {
 	while (m->n_sounds)
 		unmap(m, m->sounds[0]);

@@ -51,7 +51,7 @@ void media_free(struct media *m)
 			jb_free(m->by_slot[i]->jb);
 			free(m->by_slot[i]);
 		}
-	sounds_free(m);
+	media_sounds_free(m);
 	free(m->by_slot);
 	free(m);
 }

@@ -165,6 +165,7 @@ static void enter_accepted(struct fsm *f, int64_t now_ms)
 #define ANSWERS (BIT(EV_1XX) | BIT(EV_2XX) | BIT(EV_ERROR))
 #define FINALS  (BIT(ICT_COMPLETED) | BIT(ICT_ACCEPTED))
 
+/* clang-format off */
 static const struct fsm_state states[ICT_N] = {
 	[ICT_CALLING] = {
 		.name = "calling", .event = calling, .enter = enter_calling,
@@ -198,4 +199,5 @@ static const struct fsm_state states[ICT_N] = {
 	},
 	[ICT_DONE] = {.name = "done", .enter = sip_tx_bin},
 };
+/* clang-format on */
 const struct fsm_type sip_ict = {.name = "ict", .states = states, .n_states = ICT_N, .event_names = sip_event_names, .n_events = EV_N};

@@ -120,6 +120,7 @@ static void enter_acked(struct fsm *f, int64_t now_ms)
 	timer_stop(&sip_tx_of(f)->retry);
 }
 
+/* clang-format off */
 static const struct fsm_state states[IST_N] = {
 	[IST_PROCEEDING] = {
 		.name = "proceeding", .event = proceeding,
@@ -148,4 +149,5 @@ static const struct fsm_state states[IST_N] = {
 	},
 	[IST_DONE] = {.name = "done", .enter = sip_tx_bin},
 };
+/* clang-format on */
 const struct fsm_type sip_ist = {.name = "ist", .states = states, .n_states = IST_N, .event_names = sip_event_names, .n_events = EV_N};

@@ -64,6 +64,7 @@ static void enter_completed(struct fsm *f, int64_t now_ms)
 
 #define ANSWERS (BIT(EV_1XX) | BIT(EV_2XX) | BIT(EV_ERROR))
 
+/* clang-format off */
 static const struct fsm_state states[NICT_N] = {
 	[NICT_TRYING] = {
 		.name = "trying", .event = trying, .enter = enter_trying,
@@ -82,4 +83,5 @@ static const struct fsm_state states[NICT_N] = {
 	},
 	[NICT_DONE] = {.name = "done", .enter = sip_tx_bin},
 };
+/* clang-format on */
 const struct fsm_type sip_nict = {.name = "nict", .states = states, .n_states = NICT_N, .event_names = sip_event_names, .n_events = EV_N};

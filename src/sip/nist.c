@@ -73,6 +73,7 @@ static void enter_completed(struct fsm *f, int64_t now_ms)
 	sip_tx_arm(sip_tx_of(f), TIMER_N, TIMER_J, now_ms);
 }
 
+/* clang-format off */
 static const struct fsm_state states[NIST_N] = {
 	[NIST_TRYING] = {
 		.name = "trying", .event = trying, .enter = enter_trying,
@@ -91,4 +92,5 @@ static const struct fsm_state states[NIST_N] = {
 	},
 	[NIST_DONE] = {.name = "done", .enter = sip_tx_bin},
 };
+/* clang-format on */
 const struct fsm_type sip_nist = {.name = "nist", .states = states, .n_states = NIST_N, .event_names = sip_event_names, .n_events = EV_N};

@@ -131,9 +131,9 @@ void sip_tag_stateless(const struct sip *s, const struct sip_msg *m, char ret[SI
 {
 	struct out o = {.p = ret, .cap = SIP_TAG_STATELESS};
 	uint64_t h[3] = {
-		siphash(s->o.key, m->call_id.n ? m->call_id.p : "", m->call_id.n),
-		siphash(s->o.key, m->from_tag.n ? m->from_tag.p : "", m->from_tag.n),
-		m->cseq,
+	    siphash(s->o.key, m->call_id.n ? m->call_id.p : "", m->call_id.n),
+	    siphash(s->o.key, m->from_tag.n ? m->from_tag.p : "", m->from_tag.n),
+	    m->cseq,
 	};
 
 	h[0] = siphash(s->o.key, h, sizeof(h));

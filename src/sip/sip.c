@@ -7,7 +7,7 @@
 
 #include "sip/sip_int.h"
 
-#define TRACE_LINE 160
+#define TRACE_LINE         160
 #define RETRY_AFTER_FULL_S 5
 
 static void free_tx(struct sip *s, struct sip_tx *tx)
@@ -211,9 +211,18 @@ static void request_in(struct sip *s, const struct sip_msg *m, int err, const st
 
 /* ---- answers to requests of ours ---- */
 
+/* RFC 3261 section 8.1.3.3: an answer with a second Via went astray, we put in one. */
+static bool is_ours(const struct sip_msg *m)
+{
+	const struct sip_hdr *top = sip_next(m, HDR_VIA, NULL);
+	struct str rest = top->value, one;
+
+	return sip_list(&rest, &one) && !sip_list(&rest, &one) && !sip_next(m, HDR_VIA, top);
+}
+
 static void reply_in(struct sip *s, const struct sip_msg *m, const struct flow *from, int64_t now_ms)
 {
-	struct sip_tx *tx = sip_tx_find_client(s, m);
+	struct sip_tx *tx = is_ours(m) ? sip_tx_find_client(s, m) : NULL;
 	int event = m->status < 200 ? EV_1XX : m->status < 300 ? EV_2XX : EV_ERROR;
 
 	sip_trace_in(s, m, from, tx ? tx->owner : 0);

@@ -65,7 +65,7 @@ const struct sip_hdr *sip_next(const struct sip_msg *m, enum sip_hdr_id id, cons
 bool sip_list(struct str *rest, struct str *ret_one);
 
 struct sip_uri {
-	struct str scheme, user, password, host, params, headers; /* user as written (escaped) */
+	struct str scheme, user, password, host, params, headers; /* user as written (escaped); host: IPv6 keeps its brackets; of tel: user and params alone */
 	uint16_t port; /* 0 = not written */
 };
 int sip_uri_parse(struct str in, struct sip_uri *ret) _must_; /* sip: sips: tel:; -EBADMSG, -EPROTONOSUPPORT (other scheme) */
@@ -152,18 +152,18 @@ struct sip_reply {
 	int status;
 	struct str reason;       /* n == 0: the RFC's phrase */
 	struct str to_tag;       /* ours; n == 0 only for 100 and stateless answers */
-	struct str contact_user; /* Contact is sip:USER@advertised; n == 0: no Contact */
+	struct str contact_user; /* plain text (decoded), escaped here: Contact is <sip:USER@advertised>; n == 0: no Contact */
 	struct str headers;      /* further lines, each with CRLF: from us alone, never copied from a peer */
 	struct str content_type, body;
 };
 /* The one above has written its record. Sends, keeps the bytes for retransmission; a 2xx to INVITE is repeated until sip_tx_acked (RFC 6026, 13.3.1.4). -E… only for a wrong state (refused, traced). */
 int sip_tx_reply(struct sip_tx *tx, const struct sip_reply *r, int64_t now_ms);
-void sip_tx_acked(struct sip_tx *invite, int64_t now_ms); /* the ACK for its 2xx came */
+void sip_tx_acked(struct sip_tx *invite, int64_t now_ms); /* the ACK for its 2xx came; NULL (no open INVITE) and other states: nothing happens */
 void sip_tx_set_owner(struct sip_tx *tx, handle h);
 handle sip_tx_owner(const struct sip_tx *tx);
 enum sip_method sip_tx_method(const struct sip_tx *tx);
 uint32_t sip_tx_cseq(const struct sip_tx *tx);
-const struct flow *sip_tx_flow(const struct sip_tx *tx);
+const struct flow *sip_tx_flow(const struct sip_tx *tx); /* server: where the request came from; client: where it went, with the connection that was made for it */
 /* Adoption: the server transaction of a request as it was received; sends nothing. If its final status was sent before, call sip_tx_reply with it again: that repeats it. */
 struct sip_tx *sip_tx_adopt(struct sip *s, struct str request, const struct flow *from, handle owner, int64_t now_ms);
 
@@ -175,7 +175,7 @@ struct sip_request {
 	handle owner;
 	struct str contact_user, headers, content_type, body;
 	struct str uri;          /* request URI; n == 0: dlg->target */
-	int64_t deadline_ms;     /* 0 = by the transaction's timer (64*T1) */
+	int64_t deadline_ms;     /* boottime, in place of timer B or F; 0 = by the timer (64*T1) */
 };
 /* Sends by dlg's flow; NULL = no memory or no room (nothing was sent). ACK: use sip_ack. CANCEL: sip_cancel. */
 struct sip_tx *sip_request(struct sip *s, const struct sip_request *r, int64_t now_ms) _must_;

@@ -8,8 +8,8 @@
 #include "sip/sip_int.h"
 
 const char *const sip_event_names[EV_N] = {
-	[EV_REPEAT] = "repeat", [EV_1XX] = "1xx", [EV_2XX] = "2xx", [EV_ERROR] = "3xx-6xx", [EV_ACK] = "ack",
-	[EV_CANCEL] = "cancel", [EV_RETRY] = "retry", [EV_END] = "end", [EV_TRANSPORT] = "transport",
+    [EV_REPEAT] = "repeat", [EV_1XX] = "1xx",     [EV_2XX] = "2xx", [EV_ERROR] = "3xx-6xx",       [EV_ACK] = "ack",
+    [EV_CANCEL] = "cancel", [EV_RETRY] = "retry", [EV_END] = "end", [EV_TRANSPORT] = "transport",
 };
 
 bool sip_tx_is_server(const struct sip_tx *tx)
@@ -44,7 +44,7 @@ static bool same_2543(const struct sip_tx *tx, const struct sip_msg *m)
 	if (m->method == SIP_ACK && !to_tag.n)
 		to_tag = str_z(tx->local_tag);
 	return !sip_cookie(tx->branch) && tx->cseq == m->cseq && str_eq(tx->call_id, m->call_id) && str_eq(tx->uri, m->uri) && str_eq(tx->via, m->via) &&
-	    str_eq(tx->from_tag, m->from_tag) && str_eq(to_tag, m->to_tag);
+	       str_eq(tx->from_tag, m->from_tag) && str_eq(to_tag, m->to_tag);
 }
 
 static bool is_same(const struct sip_tx *tx, const struct sip_msg *m, enum sip_method method)
@@ -374,7 +374,7 @@ uint32_t sip_tx_cseq(const struct sip_tx *tx)
 
 const struct flow *sip_tx_flow(const struct sip_tx *tx)
 {
-	return &tx->from;
+	return sip_tx_is_server(tx) ? &tx->from : &tx->to;
 }
 
 struct sip_tx *sip_invite_of(struct sip *s, handle owner)

@@ -47,7 +47,8 @@ static void one_uri(struct str in)
 	print(&u, &o);
 	ASSERT(!o.over);
 	ASSERT(sip_uri_parse(out_view(&o), &again) == 0);
-	ASSERT(str_eq(u.user, again.user) && str_eq(u.host, again.host) && str_eq(u.params, again.params) && str_eq(u.headers, again.headers) && u.port == again.port);
+	ASSERT(str_eq(u.user, again.user) && str_eq(u.host, again.host) && str_eq(u.params, again.params) && str_eq(u.headers, again.headers) &&
+	       u.port == again.port);
 	if (sip_uri_host(&u, &a) == 0)
 		ASSERT(a.family && a.port);
 	if (sip_user_decode(u.user, user, sizeof(user), &n) == 0)

@@ -25,6 +25,7 @@
 #define GOOD   INVITE VIA FROM TO ID CSEQ
 #define OK     "SIP/2.0 200 OK\r\n"
 
+/* clang-format off */
 static const struct {
 	const char *name, *text;
 	int ret, error;
@@ -113,6 +114,7 @@ static const struct {
 	{"answer with two From", OK VIA FROM FROM TO ID CSEQ "\r\n", -EBADMSG, 0},
 	{"answer without To", OK VIA FROM ID CSEQ "\r\n", -EBADMSG, 0},
 };
+/* clang-format on */
 
 static void test_table(void **state)
 {
@@ -125,7 +127,8 @@ static void test_table(void **state)
 		memcpy(exact, in.p, in.n);
 		ret = sip_parse(str_n(exact, in.n), &m);
 		if (ret != messages[i].ret || m.error != messages[i].error)
-			fail_msg("%s: returned %d error %d (%s), wanted %d and %d", messages[i].name, ret, m.error, m.why ? m.why : "", messages[i].ret, messages[i].error);
+			fail_msg("%s: returned %d error %d (%s), wanted %d and %d", messages[i].name, ret, m.error, m.why ? m.why : "", messages[i].ret,
+				 messages[i].error);
 		assert_true(!m.error == !m.why);
 		free(exact);
 	}
@@ -143,10 +146,15 @@ static void test_views(void **state)
 	const struct sip_hdr *h;
 	struct str rest, one;
 
-	assert_int_equal(sip_parse(STR("\r\nINVITE sip:1%2300@example.org;x=y SIP/2.0\r\n"
-				       "Via: SIP/2.0/UDP [::1]:5062 ; rport ; branch=z9hG4bKabc , SIP/2.0/TCP two\r\nVia: SIP/2.0/TCP three\r\n"
-				       "From: \"Al, <x>\" <sip:a@example.org>;tag=ft\r\nTo: sip:b@example.org;tag=tt\r\nCall-ID: id\r\nCSeq: 7 INVITE\r\nMax-Forwards: 69\r\n"
-				       "Subject: first\r\n second\r\nX-Mine: 1\r\nContact: <sip:a@h1>, \"b,c\" <sip:b@h2,x>;q=1,\r\n <sip:c@h3>\r\nContent-Length: 4\r\n\r\nbodyGARBAGE"), &m), 0);
+	assert_int_equal(
+	    sip_parse(
+		STR("\r\nINVITE sip:1%2300@example.org;x=y SIP/2.0\r\n"
+		    "Via: SIP/2.0/UDP [::1]:5062 ; rport ; branch=z9hG4bKabc , SIP/2.0/TCP two\r\nVia: SIP/2.0/TCP three\r\n"
+		    "From: \"Al, <x>\" <sip:a@example.org>;tag=ft\r\nTo: sip:b@example.org;tag=tt\r\nCall-ID: id\r\nCSeq: 7 INVITE\r\nMax-Forwards: 69\r\n"
+		    "Subject: first\r\n second\r\nX-Mine: 1\r\nContact: <sip:a@h1>, \"b,c\" <sip:b@h2,x>;q=1,\r\n <sip:c@h3>\r\nContent-Length: "
+		    "4\r\n\r\nbodyGARBAGE"),
+		&m),
+	    0);
 	assert_true(m.is_request);
 	assert_int_equal(m.method, SIP_INVITE);
 	eq(m.method_text, "INVITE");
@@ -308,10 +316,10 @@ static void test_alignments(void **state)
 
 /* ---- damage ---- */
 
+static volatile unsigned char sink;
+
 static void touch(struct str s)
 {
-	static volatile unsigned char sink;
-
 	for (size_t i = 0; i < s.n; i++)
 		sink ^= (unsigned char)s.p[i];
 }
@@ -369,8 +377,8 @@ static int parse_any(struct str in)
 	return ret;
 }
 
-#define WHOLE                                                                                                                                          \
-	GOOD "Max-Forwards: 70\r\nContact: \"x, y\" <sip:a@192.0.2.1:5060;transport=udp>;q=1, <tel:+1>\r\nSubject: a\r\n b\r\nRecord-Route: <sip:p;lr>\r\n"       \
+#define WHOLE                                                                                                                                                  \
+	GOOD "Max-Forwards: 70\r\nContact: \"x, y\" <sip:a@192.0.2.1:5060;transport=udp>;q=1, <tel:+1>\r\nSubject: a\r\n b\r\nRecord-Route: <sip:p;lr>\r\n"    \
 	     "Content-Type: application/sdp\r\nContent-Length: 4\r\n\r\nv=0\n"
 
 /* Cut everywhere, bits flipped everywhere, and 60,000 random damages: no crash, no view outside, both line finders agree. */
@@ -527,15 +535,9 @@ static void test_corpora(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_views),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_alignments),
-		cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_frames),
-		cmocka_unit_test(test_frame_limit),
-		cmocka_unit_test(test_corpora),
+	    cmocka_unit_test(test_table),  cmocka_unit_test(test_views),       cmocka_unit_test(test_names),
+	    cmocka_unit_test(test_limits), cmocka_unit_test(test_alignments),  cmocka_unit_test(test_damage),
+	    cmocka_unit_test(test_frames), cmocka_unit_test(test_frame_limit), cmocka_unit_test(test_corpora),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,10 @@ static bool cell(const struct fsm_type *type, int state, int event)
 	struct str bytes;
 	int ret;
 
-	assert_int_equal(sip_parse(STR("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nf: <sip:a@h>;tag=1\r\nt: <sip:b@h>;tag=2\r\ni: 1\r\nCSeq: 1 INVITE\r\n\r\n"), &m), 0);
+	assert_int_equal(
+	    sip_parse(STR("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nf: <sip:a@h>;tag=1\r\nt: <sip:b@h>;tag=2\r\ni: 1\r\nCSeq: 1 INVITE\r\n\r\n"),
+		      &m),
+	    0);
 	n_refused = 0;
 	last_to = -1;
 	ret = fsm_post(&tx->fsm, event, data_of(type, event, &m, &bytes), w->now_ms);

@@ -369,7 +369,8 @@ static void test_accepted(void **state)
 	assert_sent(w, "To: <sip:peer@127.0.0.1>;tag=peer\r\n");
 	n = w->n_sent;
 	memcpy(first, w->sent, n);
-	answer(w, SIP_INVITE, 200, "Contact: <sip:there@127.0.0.1:5071>\r\nRecord-Route: <sip:p2;lr>, <sip:p1;lr>\r\n"); /* d's views stand in w->got: the same text again */
+	answer(w, SIP_INVITE, 200,
+	       "Contact: <sip:there@127.0.0.1:5071>\r\nRecord-Route: <sip:p2;lr>, <sip:p1;lr>\r\n"); /* d's views stand in w->got: the same text again */
 	expect(w, "^200");
 	assert_int_equal(sip_ack(w->sip, &r, w->now_ms), 0);
 	assert_int_equal(w->n_sent, n);
@@ -524,6 +525,7 @@ static void test_wrong_answers(void **state)
 	memcpy(w->last_of[SIP_INFO], w->last_of[SIP_BYE], w->n_last_of[SIP_INFO] = w->n_last_of[SIP_BYE]);
 	answer(w, SIP_INFO, 200, NULL); /* CSeq: 1 INFO */
 	input(w, STR("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKnot\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 BYE\r\n\r\n"));
+	answer(w, SIP_BYE, 200, "Via: SIP/2.0/UDP other\r\n"); /* went astray (8.1.3.3) */
 	input(w, STR("SIP/2.0 20 OK\r\n\r\n"));
 	expect(w, ">BYE");
 }
@@ -571,6 +573,7 @@ static void test_connect(void **state)
 	w->flow = &w->tcp;
 	request(w, SIP_OPTIONS);
 	assert_int_equal(w->sent_to.conn, 91);
+	assert_int_equal(sip_tx_flow(w->tx)->conn, 91);
 	expect(w, ">connect:40000 >OPTIONS");
 	answer(w, SIP_OPTIONS, 200, NULL);
 	w->connect_err = -ECONNREFUSED;
@@ -617,13 +620,18 @@ static void test_unsound(void **state)
 	struct world *w = *state;
 	uint64_t n = count_get(COUNT_SIP_BAD);
 
-	input(w, STR("INVITE sip:b@h SIP/7.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1;rport\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n"));
+	input(w, STR("INVITE sip:b@h SIP/7.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1;rport\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 "
+		     "INVITE\r\n\r\n"));
 	expect(w, ">505");
-	input(w, STR("ACK sip:b@h SIP/7.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"));
+	input(w,
+	      STR("ACK sip:b@h SIP/7.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 ACK\r\n\r\n"));
 	expect(w, "");
-	input(w, STR("INVITE x:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n"));
+	input(w, STR("INVITE x:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 "
+		     "INVITE\r\n\r\n"));
 	expect(w, ">416");
-	input(w, STR("INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCSeq: 193942 INVITE\r\n\r\n")); /* RFC 4475 insuf: an answer of what is there */
+	input(
+	    w,
+	    STR("INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nCSeq: 193942 INVITE\r\n\r\n")); /* RFC 4475 insuf: an answer of what is there */
 	expect(w, ">400(partial)");
 	assert_sent(w, "Via: SIP/2.0/UDP h;branch=z9hG4bK1;received=127.0.0.1\r\n");
 	assert_sent(w, "CSeq: 193942 INVITE\r\n");
@@ -716,8 +724,15 @@ static void test_adopt_server(void **state)
 	memcpy(first, w->sent, n_first);
 	expect(w, "<INVITE >200");
 	sip_free(w->sip);
-	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire, .wheel = w->wheel, .user = &w->user, .gate = &w->gate, .key = test_key, .node = 3, .product = "Hookswitch test",
-					.advertise = user_advertise, .arg = w});
+	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire,
+					    .wheel = w->wheel,
+					    .user = &w->user,
+					    .gate = &w->gate,
+					    .key = test_key,
+					    .node = 3,
+					    .product = "Hookswitch test",
+					    .advertise = user_advertise,
+					    .arg = w});
 	w->tx = sip_tx_adopt(w->sip, str_n(buf, n), &w->udp, 0x100000001, w->now_ms);
 	assert_non_null(w->tx);
 	expect(w, "");
@@ -745,8 +760,15 @@ static void test_adopt_client(void **state)
 	n = w->n_sent;
 	memcpy(first, w->sent, n);
 	sip_free(w->sip);
-	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire, .wheel = w->wheel, .user = &w->user, .gate = &w->gate, .key = test_key, .node = 3, .product = "Hookswitch test",
-					.advertise = user_advertise, .arg = w});
+	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire,
+					    .wheel = w->wheel,
+					    .user = &w->user,
+					    .gate = &w->gate,
+					    .key = test_key,
+					    .node = 3,
+					    .product = "Hookswitch test",
+					    .advertise = user_advertise,
+					    .arg = w});
 	request(w, SIP_BYE);
 	assert_int_equal(w->n_sent, n);
 	assert_memory_equal(w->sent, first, n);
@@ -802,11 +824,38 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_call), T(test_ack_lost), T(test_2xx_repeated_on_tcp), T(test_refused), T(test_timer_h), T(test_refused_on_tcp), T(test_invite_repeated),
-		T(test_cancel), T(test_cancel_late), T(test_rfc2543), T(test_ack_same_branch), T(test_options), T(test_timer_a_b), T(test_refusal),
-		T(test_accepted), T(test_cancel_early), T(test_cancel_crossed), T(test_timer_c), T(test_deadline), T(test_timer_e_f), T(test_bye),
-		T(test_wrong_answers), T(test_connection_gone), T(test_connect), T(test_gate), T(test_unsound), T(test_draining), T(test_full),
-		T(test_keepalive), T(test_adopt_server), T(test_adopt_client), T(test_trace),
+	    T(test_call),
+	    T(test_ack_lost),
+	    T(test_2xx_repeated_on_tcp),
+	    T(test_refused),
+	    T(test_timer_h),
+	    T(test_refused_on_tcp),
+	    T(test_invite_repeated),
+	    T(test_cancel),
+	    T(test_cancel_late),
+	    T(test_rfc2543),
+	    T(test_ack_same_branch),
+	    T(test_options),
+	    T(test_timer_a_b),
+	    T(test_refusal),
+	    T(test_accepted),
+	    T(test_cancel_early),
+	    T(test_cancel_crossed),
+	    T(test_timer_c),
+	    T(test_deadline),
+	    T(test_timer_e_f),
+	    T(test_bye),
+	    T(test_wrong_answers),
+	    T(test_connection_gone),
+	    T(test_connect),
+	    T(test_gate),
+	    T(test_unsound),
+	    T(test_draining),
+	    T(test_full),
+	    T(test_keepalive),
+	    T(test_adopt_server),
+	    T(test_adopt_client),
+	    T(test_trace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

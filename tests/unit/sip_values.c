@@ -10,6 +10,7 @@ static void eq(struct str s, const char *want)
 		fail_msg("got '%.*s', wanted '%s'", STR_ARG(s), want);
 }
 
+/* clang-format off */
 static const struct {
 	const char *text;
 	int ret;
@@ -35,6 +36,7 @@ static const struct {
 	{"sip:a@h\r\n", -EBADMSG}, {"sip:a@b@h", -EBADMSG}, {"sip:a@h!", -EBADMSG}, {"sip:a@-h", -EBADMSG}, {"tel:", -EBADMSG}, {"tel:a b", -EBADMSG}, {"tel:1+2", -EBADMSG},
 	{":a@h", -EBADMSG}, {"<sip:a@h>", -EBADMSG}, {"http://h", -EPROTONOSUPPORT}, {"isbn:2983792873", -EPROTONOSUPPORT}, {"soap.beep://h", -EPROTONOSUPPORT},
 };
+/* clang-format on */
 
 static void test_uris(void **state)
 {
@@ -100,6 +102,7 @@ static void test_user(void **state)
 	decoded("%g0", "", -EBADMSG);
 }
 
+/* clang-format off */
 static const struct {
 	const char *text;
 	int ret;
@@ -117,6 +120,7 @@ static const struct {
 	{"", -EBADMSG}, {"\"", -EBADMSG}, {"\"a", -EBADMSG}, {"\"a\\\"", -EBADMSG}, {"\"a\" sip:a@h", -EBADMSG}, {"<sip:a@h", -EBADMSG}, {"<>", -EBADMSG},
 	{"<sip:a@h> x", -EBADMSG}, {"sip:a@h?x", -EBADMSG}, {"sip:a@h, sip:b@h", -EBADMSG}, {"a \"b\" <sip:a@h>", -EBADMSG}, {";tag=1", -EBADMSG},
 };
+/* clang-format on */
 
 static void test_names(void **state)
 {
@@ -186,6 +190,7 @@ static void test_ids(void **state)
 
 /* ---- where an answer goes and what its topmost Via says (18.2.2, RFC 3581) ---- */
 
+/* clang-format off */
 static const struct {
 	const char *name, *via, *want;
 	int port; /* of the destination; the source port is 5070 */
@@ -199,6 +204,7 @@ static const struct {
 	{"IPv6 name", "SIP/2.0/UDP [::1]:5063;branch=z9hG4bK1", "SIP/2.0/UDP [::1]:5063;branch=z9hG4bK1;received=127.0.0.1", 5063},
 	{"folds", "SIP / 2.0 / UDP  127.0.0.1:5062 ;\r\n branch=z9hG4bK1;\r\n\trport", "SIP / 2.0 / UDP  127.0.0.1:5062;branch=z9hG4bK1;rport=5070;received=127.0.0.1", 5070},
 };
+/* clang-format on */
 
 static void test_via(void **state)
 {
@@ -208,8 +214,10 @@ static void test_via(void **state)
 		char buf[1024], want[512];
 		struct out o = OUT(buf);
 
-		out_f(&o, "OPTIONS sip:h SIP/2.0\r\nVia: %s, SIP/2.0/TCP second;branch=2\r\nVia: SIP/2.0/UDP third\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n"
-			  "Call-ID: %zu\r\nCSeq: 1 OPTIONS\r\n\r\n", vias[i].via, i);
+		out_f(&o,
+		      "OPTIONS sip:h SIP/2.0\r\nVia: %s, SIP/2.0/TCP second;branch=2\r\nVia: SIP/2.0/UDP third\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n"
+		      "Call-ID: %zu\r\nCSeq: 1 OPTIONS\r\n\r\n",
+		      vias[i].via, i);
 		input(w, out_view(&o));
 		expect(w, "<OPTIONS");
 		reply(w, 200);
@@ -227,8 +235,12 @@ static void test_via(void **state)
 static void test_reply_text(void **state)
 {
 	struct world *w = *state;
-	struct sip_reply r = {.status = 200, .to_tag = STR("our"), .contact_user = STR("a#b/%"), .headers = STR("X-Mine: 1\r\n"), .content_type = STR("application/sdp"),
-	    .body = STR("v=0\r\n")};
+	struct sip_reply r = {.status = 200,
+			      .to_tag = STR("our"),
+			      .contact_user = STR("a#b/%"),
+			      .headers = STR("X-Mine: 1\r\n"),
+			      .content_type = STR("application/sdp"),
+			      .body = STR("v=0\r\n")};
 	const char *more = "Timestamp: 54\r\nRecord-Route: <sip:p1;lr>,\r\n <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\nSubject: private\r\n";
 
 	ask(w, ASK(.method = "INVITE", .more = more));
@@ -269,7 +281,8 @@ static void test_copied_folds(void **state)
 	struct world *w = *state;
 	struct sip_msg m;
 
-	input(w, STR("OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: \"a\rEvil: 1\" <sip:a@h>\r\n ;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1\r\n OPTIONS\r\n\r\n"));
+	input(w, STR("OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: \"a\rEvil: 1\" <sip:a@h>\r\n ;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: "
+		     "1\r\nCSeq: 1\r\n OPTIONS\r\n\r\n"));
 	reply(w, 200);
 	assert_sent(w, "From: \"a Evil: 1\" <sip:a@h>   ;tag=1\r\n");
 	assert_int_equal(sip_parse(str_n(w->sent, w->n_sent), &m), 0);
@@ -288,13 +301,16 @@ static struct sip_dlg dialog_of(struct world *w, const char *invite)
 	return d;
 }
 
-#define INVITE_WITH(more)                                                                                                                              \
-	"INVITE sip:100@us SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK1\r\nFrom: \"P\" <sip:p@h>;x=1;tag=ph\r\nTo: sip:100@us\r\nCall-ID: c\r\nCSeq: 5 INVITE\r\n" more "\r\n"
+#define INVITE_WITH(more)                                                                                                                                      \
+	"INVITE sip:100@us SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK1\r\nFrom: \"P\" <sip:p@h>;x=1;tag=ph\r\nTo: sip:100@us\r\nCall-ID: "      \
+	"c\r\nCSeq: 5 INVITE\r\n" more "\r\n"
 
 static void test_dialog_uas(void **state)
 {
 	struct world *w = *state;
-	struct sip_dlg d = dialog_of(w, INVITE_WITH("Contact: \"P, Q\" <sip:p@127.0.0.1:5099;x=y>;q=1\r\nRecord-Route: <sip:127.0.0.1:5091;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n"));
+	struct sip_dlg d = dialog_of(
+	    w, INVITE_WITH(
+		   "Contact: \"P, Q\" <sip:p@127.0.0.1:5099;x=y>;q=1\r\nRecord-Route: <sip:127.0.0.1:5091;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n"));
 	struct sip_request r = {.method = SIP_BYE, .dlg = &d, .cseq = 1, .rnd = 3};
 	struct sip_msg m;
 	struct flow f;
@@ -354,6 +370,7 @@ static void test_dialog_refused(void **state)
 	}
 }
 
+/* clang-format off */
 static const struct {
 	const char *name, *source, *target;
 	const char *want; /* peer of the flow */
@@ -372,6 +389,7 @@ static const struct {
 	{"wants TLS", "192.0.2.1:5070", "sip:a@192.0.2.9;transport=tls", "192.0.2.1:5070", FLOW_UDP},
 	{"sips", "192.0.2.1:5070", "sips:a@192.0.2.9", "192.0.2.1:5070", FLOW_UDP},
 };
+/* clang-format on */
 
 static void test_dialog_flow(void **state)
 {
@@ -398,8 +416,15 @@ static void test_request_text(void **state)
 {
 	struct world *w = *state;
 	struct sip_dlg d = our_dialog(w);
-	struct sip_request r = {.method = SIP_INVITE, .dlg = &d, .cseq = 1, .rnd = 5, .owner = 0x700000002, .contact_user = STR("us"), .headers = STR("X-Mine: 1\r\n"),
-	    .content_type = STR("application/sdp"), .body = STR("v=0\r\n")};
+	struct sip_request r = {.method = SIP_INVITE,
+				.dlg = &d,
+				.cseq = 1,
+				.rnd = 5,
+				.owner = 0x700000002,
+				.contact_user = STR("us"),
+				.headers = STR("X-Mine: 1\r\n"),
+				.content_type = STR("application/sdp"),
+				.body = STR("v=0\r\n")};
 	struct sip_id id;
 	struct sip_msg m;
 	char branch[64];
@@ -453,7 +478,8 @@ static void test_timer_table(void **state)
 		const struct sip_timer_info *t = &sip_timer_table[i];
 
 		assert_non_null(t->name);
-		print_message("  %-6s udp %6ld ms  tcp %6ld ms  up to %5ld ms  %-12s %s\n", t->name, (long)t->udp_ms, (long)t->tcp_ms, (long)t->max_ms, t->section, t->doc);
+		print_message("  %-6s udp %6ld ms  tcp %6ld ms  up to %5ld ms  %-12s %s\n", t->name, (long)t->udp_ms, (long)t->tcp_ms, (long)t->max_ms,
+			      t->section, t->doc);
 	}
 }
 
@@ -474,9 +500,21 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_uris), cmocka_unit_test(test_uri_host), cmocka_unit_test(test_user), cmocka_unit_test(test_names), cmocka_unit_test(test_params),
-		cmocka_unit_test(test_ids), T(test_via), T(test_reply_text), T(test_copied_folds), T(test_dialog_uas), T(test_dialog_refused),
-		cmocka_unit_test(test_dialog_flow), T(test_request_text), T(test_too_large), cmocka_unit_test(test_timer_table),
+	    cmocka_unit_test(test_uris),
+	    cmocka_unit_test(test_uri_host),
+	    cmocka_unit_test(test_user),
+	    cmocka_unit_test(test_names),
+	    cmocka_unit_test(test_params),
+	    cmocka_unit_test(test_ids),
+	    T(test_via),
+	    T(test_reply_text),
+	    T(test_copied_folds),
+	    T(test_dialog_uas),
+	    T(test_dialog_refused),
+	    cmocka_unit_test(test_dialog_flow),
+	    T(test_request_text),
+	    T(test_too_large),
+	    cmocka_unit_test(test_timer_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -388,39 +388,38 @@ static int phone_fault(const char *what, int err)
 	return CALL_NO_REPLY;
 }
 
+/* By copies: the storage is not looked at as another type (the compiler may assume that it is none). */
 static socklen_t sock_of(const struct addr *a, struct sockaddr_storage *ss)
 {
 	if (a->family == AF_INET6) {
-		struct sockaddr_in6 *s = (struct sockaddr_in6 *)ss;
+		struct sockaddr_in6 s = {.sin6_family = AF_INET6, .sin6_port = htons(a->port), .sin6_scope_id = a->scope};
 
-		s->sin6_family = AF_INET6;
-		s->sin6_port = htons(a->port);
-		s->sin6_scope_id = a->scope;
-		memcpy(&s->sin6_addr, a->ip, 16);
-		return sizeof(*s);
+		memcpy(&s.sin6_addr, a->ip, 16);
+		memcpy(ss, &s, sizeof(s));
+		return sizeof(s);
 	}
-	struct sockaddr_in *s = (struct sockaddr_in *)ss;
+	struct sockaddr_in s = {.sin_family = AF_INET, .sin_port = htons(a->port)};
 
-	s->sin_family = AF_INET;
-	s->sin_port = htons(a->port);
-	memcpy(&s->sin_addr, a->ip, 4);
-	return sizeof(*s);
+	memcpy(&s.sin_addr, a->ip, 4);
+	memcpy(ss, &s, sizeof(s));
+	return sizeof(s);
 }
 
 static void addr_of(const struct sockaddr_storage *ss, struct addr *ret)
 {
+	struct sockaddr_in6 s6;
+	struct sockaddr_in s4;
+
 	*ret = (struct addr){.family = ss->ss_family};
 	if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *s = (const struct sockaddr_in6 *)ss;
-
-		ret->port = ntohs(s->sin6_port);
-		ret->scope = s->sin6_scope_id;
-		memcpy(ret->ip, &s->sin6_addr, 16);
+		memcpy(&s6, ss, sizeof(s6));
+		ret->port = ntohs(s6.sin6_port);
+		ret->scope = s6.sin6_scope_id;
+		memcpy(ret->ip, &s6.sin6_addr, 16);
 	} else {
-		const struct sockaddr_in *s = (const struct sockaddr_in *)ss;
-
-		ret->port = ntohs(s->sin_port);
-		memcpy(ret->ip, &s->sin_addr, 4);
+		memcpy(&s4, ss, sizeof(s4));
+		ret->port = ntohs(s4.sin_port);
+		memcpy(ret->ip, &s4.sin_addr, 4);
 	}
 }
 

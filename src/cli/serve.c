@@ -10,7 +10,7 @@
 #include <dirent.h>
 #include <grp.h>
 #include <pwd.h>
-#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -222,6 +222,7 @@ int keeper_main(const struct command *c, int argc, char **argv)
 	static char *worker[SERVE_ARGS + 1];
 	uint64_t n;
 
+	prctl(PR_SET_NAME, "hookswitch"); /* after exec of /proc/self/exe it would be "exe" */
 	/* argv: keeper-process USER SCRIPT-USER N … */
 	if (argc < 5 || str_u64(str_z(argv[3]), SERVE_ARGS, &n) || (uint64_t)argc < 4 + n) {
 		fprintf(stderr, "hookswitch: the keeper is started by `hookswitch serve`\n");
@@ -241,6 +242,7 @@ int runner_child_main(const struct command *c, int argc, char **argv)
 	struct args a;
 	int r;
 
+	prctl(PR_SET_NAME, "hookswitch:run");
 	config_init(&config);
 	args_open(&a, c, argc, argv);
 	r = config_args(&config, &a, NULL, NULL);

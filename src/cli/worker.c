@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -381,6 +382,7 @@ int worker_main(const struct command *c, int argc, char **argv)
 	struct args a;
 	int r;
 
+	prctl(PR_SET_NAME, "hookswitch:work");
 	config_init(&w.config);
 	args_open(&a, c, argc, argv);
 	r = config_args(&w.config, &a, NULL, NULL);

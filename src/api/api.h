@@ -27,14 +27,14 @@ extern const size_t api_n_routes;
  *   kind            code                     payload
  *   TRACE_SIP_IN    status, 0 = a request    line `udp PEER > LOCAL` (udp or tcp, ADDR:PORT), CRLF, the message as received
  *   TRACE_SIP_OUT   status, 0 = a request    line `udp LOCAL > PEER`, CRLF, the message as sent
- *   TRACE_REQUEST   request number           line `POST services/100` (method, what is asked), LF, the environment and form as `NAME=VALUE` lines
- *   TRACE_REPLY     request number           line `200 text/xml 12 ms` (status, type, time taken), LF, the answer as received
- *   TRACE_VERB      0                        line `Say voice="slt" "Hello"`: as a person would write it
+ *   TRACE_REQUEST   number of the request    line `POST service:/100` (method, URL), LF, the form
+ *   TRACE_REPLY     number of the request    line `200 text/xml 12 ms` (status, type, time taken, more), LF, the document
+ *   TRACE_VERB      its line, 0 = unknown    line `<Say voice="slt">Hello`
  *   TRACE_DIGIT     number of the digit      line `5` or `5 120 ms`: heard from the phone; `> 5`: sent to it
- *   TRACE_MEDIA     0: the leg's counts      line `in=512 lost=0 concealed=3 out=512 …` when the stream ends: printed at the foot
- *                   else number of the play  line `play begins hello.wav`, `play ends`: printed where it happened
- *   TRACE_STATE     0                        line `call: ringing, answered, up` (machine: state, event, next state), or `leg: up, ack, refused`
- *   TRACE_ERROR     error code (11200 …)     line: its sentence; body: more, such as stderr
+ *   TRACE_MEDIA     0: counts at the end     line `in=512 out=512 lost=0 …`: printed at the foot
+ *                   else                     line `hears 127.0.0.1:4000`, `play ends`: printed where it happened
+ *   TRACE_STATE     any                      line `call: ringing, up` (machine: from, to)
+ *   TRACE_ERROR     error code (11200 …)     line: the reason, with or without the code in front; body: more, such as stderr
  *   TRACE_NOTE      any                      line: text
  */
 

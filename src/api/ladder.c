@@ -173,6 +173,16 @@ static void digit_row(struct ladder *l, size_t i)
 	left_row(l, i, ours ? &tone_left : &tone_right, out_view(&o));
 }
 
+/* The code of an error, unless its sentence begins with it ("error 11200, line 3: …"). */
+static void error_code(struct out *o, const struct record *r)
+{
+	char digits[16];
+	struct out code = OUT(digits);
+	out_u64(&code, r->head.code);
+	if (r->head.code && !memmem(r->line.p, MIN(r->line.n, 16u), code.p, code.n))
+		out_f(o, "%u ", r->head.code);
+}
+
 static void marked_row(struct ladder *l, size_t i, const char *mark, const char *close)
 {
 	const struct record *r = &l->rs->all[i];
@@ -180,7 +190,7 @@ static void marked_row(struct ladder *l, size_t i, const char *mark, const char 
 	struct out o = OUT(label);
 	out_str(&o, str_z(mark));
 	if (r->head.kind == TRACE_ERROR)
-		out_f(&o, "%u ", r->head.code);
+		error_code(&o, r);
 	out_str(&o, str_n(r->line.p, MIN(r->line.n, 400u)));
 	out_str(&o, str_z(close));
 	right_row(l, i, &plain, out_view(&o));
@@ -255,12 +265,11 @@ static void foot(struct ladder *l)
 	for (size_t i = 0; i < l->rs->n; i++) {
 		const struct record *r = &l->rs->all[i];
 		struct out o = OUT(line);
-		if (at_foot(r))
-			out_f(&o, "media    ");
-		else if (r->head.kind == TRACE_ERROR)
-			out_f(&o, "error    %u ", r->head.code);
-		else
+		if (!at_foot(r) && r->head.kind != TRACE_ERROR)
 			continue;
+		out_str(&o, at_foot(r) ? STR("media    ") : STR("trouble  "));
+		if (!at_foot(r))
+			error_code(&o, r);
 		out_safe(&o, r->line);
 		text_add(&l->text, out_view(&o));
 		text_add(&l->text, STR("\n"));

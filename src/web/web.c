@@ -106,7 +106,7 @@ static void on_door(uv_poll_t *p, int status, int events)
 	struct door *d = p->data;
 	/* A bounded number a turn, so that those inside are served too. */
 	for (int i = 0; i < 16; i++) {
-		struct sockaddr_storage ss;
+		struct sockaddr_storage ss = {0};
 		socklen_t n = sizeof(ss);
 		int fd = accept4(d->fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {

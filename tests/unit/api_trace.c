@@ -83,6 +83,7 @@ static void play_call(struct bench *b)
 	trace_put(b->writer, TRACE_VERB, sid_a, 0, STR_NONE);
 	put(b, TRACE_SIP_IN, sid_a, 0, "BYE sip:hookswitch@127.0.0.1 SIP/2.0\r\nCSeq: 2 BYE\r\n\r\n"); /* without a flow */
 	put(b, TRACE_SIP_OUT, sid_a, 200, FLOW_OUT "SIP/2.0 200 OK\r\nVia: x\r\ncseq:2 BYE\r\n\r\n");
+	put(b, TRACE_ERROR, sid_a, 12200, "warning 12200, line 3: Sai is no verb");
 	put(b, TRACE_MEDIA, sid_a, 0, "in=100 lost=0 out=101");
 }
 
@@ -91,7 +92,7 @@ static const char ladder[] =
     "call     CAa1000000000000000000000000000000\n"
     "began    U\n"
     "flow     udp 127.0.0.1:5070 > 127.0.0.1:5060\n"
-    "records  18\n"
+    "records  19\n"
     "\n"
     "    #         s   phone                                         hookswitch                                                         service\n"
     "    1     T   |--INVITE sip:100@127.0.0.1 +SDP------------------>|                                                                  |\n"
@@ -111,8 +112,10 @@ static const char ladder[] =
     "   15     T   |                                                  |                                                                  |\n"
     "   16     T   |--BYE sip:hookswitch@127.0.0.1------------------->|                                                                  |\n"
     "   17     T   |<--200 OK (BYE)-----------------------------------|                                                                  |\n"
+    "   18     T   |                                                  | ! warning 12200, line 3: Sai is no verb                          |\n"
     "\n"
-    "error    11200 the script ended with status 1 and said a sentence that is far longer than the column it is shown in: no such file\n"
+    "trouble  11200 the script ended with status 1 and said a sentence that is far longer than the column it is shown in: no such file\n"
+    "trouble  warning 12200, line 3: Sai is no verb\n"
     "media    in=100 lost=0 out=101\n"
     "bodies   with ?bodies=1\n";
 
@@ -200,7 +203,7 @@ static void test_json(void **state)
 	assert_non_null(got);
 	json_t *all = json_loadb(got, n, 0, NULL), *r;
 	assert_non_null(all);
-	assert_int_equal(json_array_size(all), 18);
+	assert_int_equal(json_array_size(all), 19);
 	r = json_array_get(all, 0);
 	assert_int_equal(json_integer_value(json_object_get(r, "number")), 2);
 	assert_string_equal(json_string_value(json_object_get(r, "kind")), "sip_in");

@@ -52,7 +52,7 @@ static int open_poison(struct keep *k)
 	close(fd);
 	if (!k->poison)
 		return -ENOMEM;
-	if (k->poison->dropped)
+	if (k->poison->dropped && !SHADOW_MEMORY)
 		(void)prctl(PR_SET_DUMPABLE, 0); /* processes of the same user cannot look into this one */
 	return 0;
 }

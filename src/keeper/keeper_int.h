@@ -5,6 +5,18 @@
 #pragma once
 #include "keeper/keeper.h"
 
+/* 1: a build that looks for mistakes. Its address space is terabytes, so no bound on it holds before exec, and it looks into its own process. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SHADOW_MEMORY 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SHADOW_MEMORY 1
+#endif
+#endif
+#ifndef SHADOW_MEMORY
+#define SHADOW_MEMORY 0
+#endif
+
 /* ---- slab ---- */
 enum slab_record { SLAB_CALL, SLAB_LEG, SLAB_RECORDS };
 struct record_head *slab_copy(const struct slab *s, enum slab_record k, uint32_t slot, int copy); /* tests look at the two copies */

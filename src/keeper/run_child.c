@@ -25,17 +25,6 @@
 #define WORK_CPU_S    10
 #define WORK_DATA     (512 * MIB)
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SHADOW_MEMORY 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SHADOW_MEMORY 1
-#endif
-#endif
-#ifndef SHADOW_MEMORY
-#define SHADOW_MEMORY 0 /* 1: this program's own address space is terabytes, and no bound on it holds before exec */
-#endif
-
 static int limit(int what, rlim_t soft, rlim_t hard)
 {
 	struct rlimit now;

@@ -138,10 +138,10 @@ static void go_on(struct leg *l)
 		stream_open(l, true);
 	adopt_transactions(l);
 	leg_arm(l);
+	if (c->r.state == CALL_OVER)
+		c->r.state = CALL_ENDING; /* over, but the store has not said that it has the row: it is told again, and keeps one */
 	if (l->fsm.state == LEG_GONE)
-		stream_closed(l); /* tells the store (again) */
-	else if (c->r.state == CALL_OVER)
-		call_over(c);
+		stream_closed(l);
 	else if (c->r.state < CALL_ENDING)
 		call_tell(c, &(struct call_event){.kind = CALL_EV_ADOPTED});
 	base_enter("");

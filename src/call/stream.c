@@ -111,7 +111,6 @@ void calls_media_event(struct calls *cs, const struct media_event *e, int64_t no
 
 	switch (e->kind) {
 	case MEDIA_DIGIT:
-		count_add(COUNT_DIGITS, 1);
 		call_tell(c, &(struct call_event){.kind = CALL_EV_DIGIT, .number = e->digit.number, .digit = e->digit.digit});
 		break;
 	case MEDIA_FINISHED:

@@ -355,12 +355,12 @@ static void silence_is_probed_then_ended(void **state)
 	a_ack(w);
 	world_jump(w, 59000);
 	a_expect_nothing(w);
-	world_jump(w, 2000);
-	a_expect_request(w, "INVITE");
+	a_wait_request(w, "INVITE", 2000);
 	a_answer(w, 200, hold_sdp);
 	a_expect_request(w, "ACK");
-	world_jump(w, 61000);
-	a_expect_request(w, "INVITE");
+	world_jump(w, 58000);
+	a_expect_nothing(w);
+	a_wait_request(w, "INVITE", 3000);
 	a_wait_request(w, "BYE", 40000);
 	a_answer(w, 481, "");
 	world_run(w, 100);

@@ -433,6 +433,7 @@ void world_crash(struct world *w)
 		if (w->runs[i].due_ms && !w->runs[i].done)
 			w->runs[i].told = true; /* an answer goes to the worker that asked; the next one has to ask */
 	boot(w, false);
+	mail_turn(w);
 }
 
 static void store_turn(struct world *w)

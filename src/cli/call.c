@@ -77,10 +77,15 @@ static void say_heard(const struct phone *p)
 	if (!p->answered_ms)
 		return;
 	listener_report(p->ear, &r);
+	/* A vowel is a tone for a moment: a tone is one only where there is more of it than that. */
+	if (r.tone_s < 0.1 || r.tone_s * 3 < r.speech_s) {
+		r.speech_s += r.tone_s;
+		r.tone_s = 0;
+	}
 	printf("heard: %.1f s speech, %.1f s silence", r.speech_s, r.silence_s);
 	if (*r.digits)
 		printf("; digits: %s", r.digits);
-	if (r.tone_s > 0.05)
+	if (r.tone_s > 0)
 		printf("; tone %d Hz %.1f s", r.tone_hz, r.tone_s);
 	putchar('\n');
 }

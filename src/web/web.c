@@ -134,8 +134,7 @@ static void on_sweep(uv_timer_t *timer)
 {
 	struct thread *t = timer->data;
 	int64_t now = clock_boot_ms();
-	LINK_EACH_SAFE(l, &t->web.conns)
-	{
+	LINK_EACH_SAFE (l, &t->web.conns) {
 		struct conn *c = container_of(l, struct conn, link);
 		int64_t may = c->state == CONN_ANSWER ? t->patience_ms * ANSWER_FACTOR : t->patience_ms;
 		if (c->killed || now - c->since_ms < may)

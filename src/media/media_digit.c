@@ -42,6 +42,8 @@ static void take(struct media *m, struct stream *s, int64_t now_ms)
 	e.digit.ms = s->in.duration / SAMPLES_PER_MS;
 	e.digit.digit = c;
 	media_tell(m, &e);
+	if (s->echo)
+		digit_out_put(s, &c, 1, false);
 }
 
 /* A write cut short by the end of the old thread: the digit counts, its timestamp may be missing. */
@@ -106,9 +108,10 @@ void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms)
 
 /* ---- out ---- */
 
-void digit_out_put(struct stream *s, const char *text, size_t cap)
+void digit_out_put(struct stream *s, const char *text, size_t cap, bool ordered)
 {
 	struct digits_out *d = &s->out;
+	d->ordered |= ordered;
 	if (d->at > 0) {
 		memmove(d->queue, d->queue + d->at, (size_t)(d->n - d->at));
 		d->n -= d->at;
@@ -197,7 +200,9 @@ size_t digit_out_frame(struct media *m, struct stream *s, int64_t k, uint8_t *pa
 		d->digit = 0;
 		if (d->at == d->n) {
 			d->at = d->n = 0;
-			media_tell(m, &(struct media_event){.kind = MEDIA_SENT, .slot = s->slot, .gen = s->gen});
+			if (d->ordered)
+				media_tell(m, &(struct media_event){.kind = MEDIA_SENT, .slot = s->slot, .gen = s->gen});
+			d->ordered = false;
 		}
 	}
 	return n;

@@ -43,6 +43,7 @@ struct digits_out {
 	int n, at;
 	char digit;               /* being sent; 0 = none */
 	bool tone;                /* as sound, not as event */
+	bool ordered;             /* by sig, which wants to be told of the end; an echo is not */
 	int frame;                /* of the digit or pause */
 	int64_t k0;               /* packet number of its first frame */
 	uint16_t duration;        /* of the event, samples */
@@ -125,7 +126,7 @@ void stream_aim(struct stream *s);
 void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_t now_ms);
 void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms);
 void digit_in_adopt(struct stream *s, int64_t now_ms);
-void digit_out_put(struct stream *s, const char *text, size_t cap);
+void digit_out_put(struct stream *s, const char *text, size_t cap, bool ordered);
 /* What packet k carries: 0 = no digit, sound goes on; else bytes of payload, with *ret_pt, *ret_ts, *ret_marker of an event set. */
 size_t digit_out_frame(struct media *m, struct stream *s, int64_t k, uint8_t *payload, struct rtp_hdr *h);
 /* media_rtcp.c */

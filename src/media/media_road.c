@@ -256,8 +256,8 @@ static void tell_counters(struct media *m)
 void media_tick(struct media *m, int64_t now_ms)
 {
 	for (int64_t t = MAX(m->done_ms, now_ms - FRAME_MS) + 1; t <= now_ms; t++)
-		LINK_EACH(it, &m->bucket[t % FRAME_MS])
-	stream_tick(m, container_of(it, struct stream, link), now_ms);
+		LINK_EACH (it, &m->bucket[t % FRAME_MS])
+			stream_tick(m, container_of(it, struct stream, link), now_ms);
 	m->done_ms = MAX(m->done_ms, now_ms);
 	tell_counters(m);
 }

@@ -328,7 +328,7 @@ static void do_stream(struct media *m, struct stream *s, const struct media_cmd 
 		s->echo = c->on.on;
 		return;
 	case MEDIA_DIGITS:
-		digit_out_put(s, c->digits.text, sizeof(c->digits.text));
+		digit_out_put(s, c->digits.text, sizeof(c->digits.text), true);
 		return;
 	case MEDIA_TAP:
 		s->tap = c->on.on;

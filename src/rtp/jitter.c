@@ -19,7 +19,7 @@
 #define WINDOWS     7
 #define WINDOW_MS   200
 #define NEED_MIN    (20 * MS)
-#define NEED_FIRST  (40 * MS) /* while too little is known */
+#define NEED_FIRST  (25 * MS) /* while too little is known; with it no frame has to be cut on a good line */
 #define NEED_MAX    (300 * MS)
 #define KNOWN       10         /* packets from which on it is not too little */
 #define SLACK       (25 * MS)  /* more than a frame above need: room to cut one out */

@@ -103,6 +103,31 @@ static int set_up(struct store_db *d, char *why, size_t cap)
 	return prepare(d) ? fail(d, "preparing", why, cap) : 0;
 }
 
+/* SQLite's own access to files, but paths are taken as they are given: it would make them absolute, and the folder we were started in may lie in one that is closed to the
+ * user we have become (/root). */
+static int path_as_named(sqlite3_vfs *v, const char *path, int cap, char *ret)
+{
+	if (cap <= 0 || str_zcpy(str_z(path), ret, (size_t)cap))
+		return SQLITE_CANTOPEN;
+	return SQLITE_OK;
+}
+
+static const char *files_as_named(void)
+{
+	static sqlite3_vfs as_named;
+	const sqlite3_vfs *own = sqlite3_vfs_find(NULL);
+
+	if (!own)
+		return NULL;
+	if (!as_named.zName) {
+		as_named = *own;
+		as_named.pNext = NULL;
+		as_named.zName = "as-named";
+		as_named.xFullPathname = path_as_named;
+	}
+	return sqlite3_vfs_register(&as_named, 0) == SQLITE_OK ? as_named.zName : NULL;
+}
+
 int store_db_open(const char *path, struct store_db **ret, char *why, size_t cap)
 {
 	struct store_db *d = calloc(1, sizeof(*d));
@@ -119,7 +144,7 @@ int store_db_open(const char *path, struct store_db **ret, char *why, size_t cap
 		return -EIO;
 	}
 	close(fd);
-	if (sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(path, &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, files_as_named()) != SQLITE_OK)
 		err = fail(d, "opening", why, cap);
 	else
 		err = set_up(d, why, cap);

@@ -28,3 +28,63 @@ struct web_opts {
 };
 int web_start(const struct web_opts *o, struct web **ret) _must_;
 void web_stop(struct web *w); /* joins */
+
+/* ======== the client: requests to services (libcurl's multi interface on the same loop and thread) ========
+ * An order is one flat message (struct fetch_head and strings behind it), an answer is one (struct fetched) with the body in a memfd. What is asked for a call carries that call's token from the
+ * first attempt to the last. Where it may go is judged here, at every redirect, by the address that is really connected to (house.md section 4). */
+enum fetch_method { FETCH_GET, FETCH_POST };
+#define FETCH_RETRY_CT  1u  /* rp= of call-control.md 2.3: which failures are tried again */
+#define FETCH_RETRY_RT  2u
+#define FETCH_RETRY_4XX 4u
+#define FETCH_RETRY_5XX 8u
+struct fetch {
+	uint8_t token[16];       /* I-Twilio-Idempotency-Token and webhook-id: from the first attempt */
+	uint32_t number;         /* the caller's own; comes back */
+	enum fetch_method method;
+	bool trusted;            /* named by the operator: private addresses are fine for this URL's origin */
+	bool sign;               /* X-Twilio-Signature and Standard Webhooks headers */
+	bool cached;             /* media: may be answered from the cache, is stored in it by validators */
+	uint32_t max_body;       /* bytes; more is 11750 */
+	struct str url;          /* with fragment overrides (#ct=…): read and removed here */
+	struct str form;         /* of a POST: application/x-www-form-urlencoded; for GET appended to the query */
+	struct str cookies;      /* the call's jar as it was handed out last (opaque text) */
+	struct str accept;
+};
+struct fetched {
+	uint32_t tag;            /* up_tag of the client */
+	uint8_t token[16];
+	uint32_t number;
+	uint32_t fault;          /* 0, or a code of call-control.md 2.3 (11200 …) */
+	uint16_t status;         /* of the last answer, 0 none */
+	uint8_t attempts, from_cache;
+	uint32_t total_ms, connect_ms;
+	uint32_t n;              /* bytes of body in the memfd that comes with it (no fd: none) */
+	char type[128];          /* Content-Type as sent */
+	char url[1024];          /* of the document in the end, without credentials and fragment: its base */
+	char why[200];           /* a sentence with the fault */
+	uint32_t cookies_n;      /* bytes of the jar, which stand in the memfd behind the body */
+};
+struct client;
+struct mailbox;
+struct client_opts {
+	struct mailbox *up; uint32_t up_tag;
+	const char *product;     /* User-Agent */
+	char auth_token[65];     /* signs */
+	const struct cidr *allow; int n_allow;         /* private networks that replies may name (rule of the operator) */
+	const char *const *trusted; int n_trusted;     /* origins named by the configuration: "http://127.0.0.1:3000" */
+	const char *ca_bundle;   /* NULL = the system's */
+	uint64_t cache_bytes;    /* of media */
+	const char *dns_servers; /* tests; NULL = the system's */
+};
+/* Part of web's thread: call between web_start's preparation and its loop, i.e. with the web it belongs to. */
+int client_open(struct web *w, const struct client_opts *o, struct client **ret) _must_;
+int client_fetch(struct client *c, const struct fetch *f) _must_; /* any thread; copies; -EAGAIN = no room, -E2BIG */
+void client_drop(struct client *c, const uint8_t token[16]);      /* nobody waits any more: ended, no answer comes */
+int client_trust(struct client *c, const char *const *origins, int n) _must_; /* configuration was read again */
+void client_close(struct client *c); /* before web_stop */
+
+/* The two signatures; pure. params: form-encoded. */
+int sign_twilio(struct str token, struct str url, struct str form, char *ret_base64, size_t cap) _must_;
+int sign_webhook(struct str token, struct str id, int64_t utc_s, struct str body, char *ret, size_t cap) _must_; /* "v1,BASE64" */
+/* May this address be connected to? Loopback, private, link-local, multicast, mapped … are refused unless allowed. */
+bool address_is_public(const struct addr *a);

@@ -86,9 +86,29 @@ static const char *hello_addr(const struct addr *a, char *buf, size_t cap)
 	return out_z(&o);
 }
 
+/* How this program is called from the folder we stand in: its name if it is installed, else its path. */
+static void hello_program(char *ret, size_t cap)
+{
+	char exe[512], here[512];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	size_t l;
+
+	snprintf(ret, cap, "hookswitch");
+	if (n <= 0)
+		return;
+	exe[n] = 0;
+	if (str_starts(str_z(exe), STR("/usr/")) || str_starts(str_z(exe), STR("/bin/")))
+		return;
+	l = getcwd(here, sizeof(here)) ? strlen(here) : 0;
+	if (l && !strncmp(exe, here, l) && exe[l] == '/')
+		snprintf(ret, cap, ".%s", exe + l);
+	else
+		snprintf(ret, cap, "%s", exe);
+}
+
 void hello_ready(const struct worker *w)
 {
-	char sip[PARAM_SIP_MAX * 64], http[64], one[64];
+	char sip[PARAM_SIP_MAX * 64], http[64], one[64], program[520];
 	struct out o = OUT(sip);
 	bool local = !strcmp(hello_addr(&w->sip_at[0].bound, one, sizeof(one)), "127.0.0.1:5060");
 
@@ -100,7 +120,8 @@ void hello_ready(const struct worker *w)
 		(unsigned long long)w->p.max_calls);
 	hello_numbers(w);
 	hello_addr(&w->sip_at[0].bound, one, sizeof(one));
-	fprintf(stderr, "the first call: hookswitch call 100%s%s\n", local ? "" : " --server ", local ? "" : one);
+	hello_program(program, sizeof(program));
+	fprintf(stderr, "the first call: %s call 100%s%s\n", program, local ? "" : " --server ", local ? "" : one);
 	fprintf(stderr, "  or dial sip:100@%s on a softphone, with the setting \"no registration\" (no account is needed)\n", one);
 	fflush(stderr);
 	printf("ready sip=%s http=%s keeper=%d\n", sip, http, (int)keep_pid(w->keep));

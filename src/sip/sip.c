@@ -14,6 +14,7 @@ static void free_tx(struct sip *s, struct sip_tx *tx)
 {
 	free(tx->text);
 	free(tx->last);
+	tx->text = tx->last = NULL;
 	table_drop(s->txs, tx->self);
 }
 

@@ -41,6 +41,8 @@ static size_t find_bare(struct str in, char sep)
 {
 	bool angle = false;
 
+	if (!str_find(in, sep)) /* mostly */
+		return in.n;
 	for (size_t i = 0; i < in.n; i++) {
 		char c = in.p[i];
 

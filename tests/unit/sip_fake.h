@@ -213,7 +213,8 @@ static struct world *world_new(void)
 	p->n_allow = 1;
 	assert_int_equal(gate_init(&w->gate, p, w->sid), 0);
 	free(p);
-	w->ring = calloc(1, 1 << 20);
+	w->ring = aligned_alloc(4096, 1 << 20);
+	memset(w->ring, 0, 1 << 20);
 	w->trace = trace_open(w->ring, 1 << 20, true);
 	assert_non_null(w->trace);
 	w->user = (struct sip_user){.on_request = user_request, .on_cancel = user_cancel, .on_reply = user_reply, .on_tx_end = user_end, .arg = w};

@@ -230,6 +230,18 @@ static void test_rfc2543(void **state)
 	expect(w, ">200 >200");
 }
 
+/* One branch from two senders: two transactions. */
+static void test_sent_by(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, ASK(.method = "INVITE"));
+	input(w, STR("INVITE sip:100@h SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5071;branch=z9hG4bKone\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: 1\r\n"
+		     "CSeq: 1 INVITE\r\n\r\n"));
+	expect(w, "<INVITE <INVITE");
+	assert_int_equal(sip_tx_count(w->sip), 2);
+}
+
 /* The ACK of a 2xx with the branch of its INVITE (old senders): still the dialog's. */
 static void test_ack_same_branch(void **state)
 {
@@ -835,6 +847,7 @@ int main(void)
 	    T(test_cancel_late),
 	    T(test_rfc2543),
 	    T(test_ack_same_branch),
+	    T(test_sent_by),
 	    T(test_options),
 	    T(test_timer_a_b),
 	    T(test_refusal),

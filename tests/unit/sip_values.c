@@ -268,6 +268,11 @@ static void test_reply_text(void **state)
 	assert_sent(w, "SIP/2.0 488 No  Injected: x\r\n");
 	assert_sent(w, ";tag=our\r\n");
 	assert_false(sent_has(w, "Record-Route"));
+	ask(w, ASK(.method = "INVITE", .branch = "z9hG4bKy", .to_tag = "our", .cseq = 3, .more = more));
+	reply(w, 200);
+	assert_sent(w, "SIP/2.0 200 OK\r\n");
+	assert_false(sent_has(w, "Record-Route"));
+	sip_tx_acked(w->tx, w->now_ms);
 	w->flow = &w->tcp;
 	ask(w, ASK(.method = "INVITE", .branch = "z9hG4bKt"));
 	reply(w, 180);
@@ -445,6 +450,13 @@ static void test_request_text(void **state)
 	r.method = SIP_INFO; /* the same random number: another request still has another branch */
 	assert_non_null(sip_request(w->sip, &r, w->now_ms));
 	assert_false(sent_has(w, branch));
+	r.method = SIP_INVITE;
+	r.cseq = 2;
+	assert_non_null(sip_request(w->sip, &r, w->now_ms));
+	assert_false(sent_has(w, branch));
+	r.cseq = 1;
+	assert_non_null(sip_request(w->sip, &r, w->now_ms));
+	assert_sent(w, branch);
 	r.uri = STR("sip:bad uri@h");
 	w->said.n = 0;
 	assert_null(sip_request(w->sip, &r, w->now_ms));

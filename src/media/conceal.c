@@ -11,6 +11,7 @@
 #define PITCH_MAX   160 /* 50 Hz */
 #define COMPARE     160 /* samples over which two stretches are held to be alike */
 #define FADE_IN     48  /* samples in which made-up sound gives way to the real */
+#define EASE_IN     16  /* samples in which a step between them is smoothed out */
 #define FULL_TO     160 /* samples played at full level */
 #define GONE_AT     640 /* from here on only noise */
 #define FLOOR_LEAST 6.0f
@@ -101,10 +102,12 @@ static int16_t made_up(struct conceal *c)
 	int t = c->lost++;
 	if (t >= GONE_AT || !c->any)
 		return noise(c);
-	int16_t x = c->period[c->at];
+	int x = c->period[c->at];
 	c->at = (c->at + 1) % c->n_period;
+	if (t < EASE_IN)
+		x = MAX(MIN(x + c->step * (EASE_IN - t) / EASE_IN, INT16_MAX), INT16_MIN);
 	if (t < FULL_TO)
-		return x;
+		return (int16_t)x;
 	int gain = 256 * (GONE_AT - t) / (GONE_AT - FULL_TO);
 	return (int16_t)((x * gain + noise(c) * (256 - gain)) / 256);
 }
@@ -114,6 +117,7 @@ static void begin(struct conceal *c)
 	if (c->lost > 0 || !c->any)
 		return;
 	c->pitch = find_pitch(c);
+	c->step = c->past[CONCEAL_HISTORY - 1] - c->past[CONCEAL_HISTORY - 1 - c->pitch];
 	make_period(c, c->pitch);
 }
 

@@ -3,7 +3,8 @@
  * listener: says what is in a sound, for `hookswitch call` and for tests: seconds of speech, of silence and of single tones, the digits dialled in it (spandsp),
  * and the level of what is not silent. Frame by frame of 20 ms; any thread, one at a time.
  *
- * A pure tone obeys x[n] + x[n-2] = 2 cos(w) x[n-1]; the cosine that fits best is found by least squares, and where next to nothing is left over the frame is a tone.
+ * A pure tone obeys x[n] + x[n-2] = 2 cos(w) x[n-1]; the cosine that fits best gives the frequency, and the share of the energy that a sine of that frequency explains
+ * says whether it is one. A vowel can be that for a moment, but does not hold its pitch: a tone lasts, and stays where it is.
  * Levels are those of the rms against 32768.
  */
 #include <math.h>
@@ -12,8 +13,9 @@
 #include "media/media.h"
 
 #define SILENT_DBFS -50.0
-#define TONE_REST   0.02 /* share of the energy that a tone may leave unexplained: G.711 noise is 0.0001, two tones 0.1 and more */
-#define TONE_FRAMES 3    /* vowels can look like a tone for a moment */
+#define TONE_SHARE  0.97
+#define TONE_DRIFT  6 /* Hz from frame to frame */
+#define TONE_FRAMES 5
 
 struct listener {
 	dtmf_rx_state_t *dtmf;
@@ -23,8 +25,7 @@ struct listener {
 	double energy;                       /* of what is not silent */
 	uint64_t n_energy;                   /* samples */
 	int run_hz, run;                     /* tone going on */
-	double hz_sum;
-	uint64_t hz_n;
+	double run_sum, hz_sum;              /* of the frequencies: of that tone, of those before */
 	char digits[128];
 	size_t n_digits;
 };
@@ -57,35 +58,52 @@ void listener_free(struct listener *l)
 	free(l);
 }
 
+/* Share of the frame's energy that the best sine of w (radians a sample) explains: least squares in two unknowns. */
+static double share_of(const int16_t *x, double w)
+{
+	double cc = 0, ss = 0, cs = 0, xc = 0, xs = 0, xx = 0;
+	for (int i = 0; i < AUDIO_FRAME; i++) {
+		double c = cos(w * i), s = sin(w * i);
+		cc += c * c;
+		ss += s * s;
+		cs += c * s;
+		xc += x[i] * c;
+		xs += x[i] * s;
+		xx += (double)x[i] * x[i];
+	}
+	double det = cc * ss - cs * cs;
+	if (det < 1e-6 || xx <= 0)
+		return 0;
+	return (ss * xc * xc - 2 * cs * xc * xs + cc * xs * xs) / det / xx;
+}
+
 /* Frequency of a pure tone, 0 = none. */
 static int tone_of(const int16_t *x)
 {
-	double xy = 0, yy = 0, ss = 0, rest = 0;
+	double xy = 0, yy = 0;
 	for (int i = 2; i < AUDIO_FRAME; i++) {
-		double sum = (double)x[i] + x[i - 2], y = x[i - 1];
-		xy += sum * y;
-		yy += y * y;
-		ss += (double)x[i] * x[i];
+		xy += ((double)x[i] + x[i - 2]) * x[i - 1];
+		yy += (double)x[i - 1] * x[i - 1];
 	}
 	double c = yy > 0 ? xy / yy : 0; /* 2 cos w */
-	if (c <= -2 || c >= 2 || ss <= 0)
+	if (c <= -2 || c >= 2)
 		return 0;
-	for (int i = 2; i < AUDIO_FRAME; i++) {
-		double r = (double)x[i] + x[i - 2] - c * x[i - 1];
-		rest += r * r;
-	}
-	/* Low tones are nearly straight lines, which any loud rumble is too: below 60 Hz nothing is said. */
-	int hz = (int)lrint(acos(c / 2) * AUDIO_HZ / (2 * M_PI));
-	return rest < TONE_REST * ss && hz >= 60 ? hz : 0;
+	double w = acos(c / 2);
+	/* Below 60 Hz there is less than one turn in a frame, and any rumble looks like it. */
+	int hz = (int)lrint(w * AUDIO_HZ / (2 * M_PI));
+	return hz >= 60 && share_of(x, w) >= TONE_SHARE ? hz : 0;
 }
 
 static void end_run(struct listener *l)
 {
-	if (l->run >= TONE_FRAMES)
+	if (l->run >= TONE_FRAMES) {
 		l->n_tone += (uint64_t)l->run;
-	else
+		l->hz_sum += l->run_sum;
+	} else {
 		l->n_speech += (uint64_t)l->run;
+	}
 	l->run = 0;
+	l->run_sum = 0;
 }
 
 static void put_frame(struct listener *l)
@@ -102,7 +120,7 @@ static void put_frame(struct listener *l)
 	l->energy += e;
 	l->n_energy += AUDIO_FRAME;
 	int hz = tone_of(l->frame);
-	if (l->run && (!hz || abs(hz - l->run_hz) > 10))
+	if (l->run && (!hz || abs(hz - l->run_hz) > TONE_DRIFT))
 		end_run(l);
 	if (!hz) {
 		l->n_speech++;
@@ -110,8 +128,7 @@ static void put_frame(struct listener *l)
 	}
 	l->run_hz = hz;
 	l->run++;
-	l->hz_sum += hz;
-	l->hz_n++;
+	l->run_sum += hz;
 }
 
 void listener_put(struct listener *l, const int16_t *samples, size_t n)
@@ -137,7 +154,7 @@ void listener_report(const struct listener *l, struct listener_report *ret)
 	ret->speech_s = frame_s * (double)(l->n_speech + (tone ? 0 : (uint64_t)l->run));
 	ret->silence_s = frame_s * (double)l->n_silent;
 	ret->tone_s = frame_s * (double)(l->n_tone + (tone ? (uint64_t)l->run : 0));
-	ret->tone_hz = ret->tone_s > 0 && l->hz_n ? (int)lrint(l->hz_sum / (double)l->hz_n) : 0;
+	ret->tone_hz = ret->tone_s > 0 ? (int)lrint((l->hz_sum + (tone ? l->run_sum : 0)) / (double)(l->n_tone + (tone ? (uint64_t)l->run : 0))) : 0;
 	ret->level_dbfs = l->n_energy ? 10 * log10(l->energy / (double)l->n_energy / 32768.0 / 32768.0) : -120.0;
 	memcpy(ret->digits, l->digits, l->n_digits);
 }

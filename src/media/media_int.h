@@ -17,6 +17,7 @@ struct conceal {
 	int16_t period[CONCEAL_HISTORY];
 	int n_period, at; /* length of what is repeated, and where in it we are */
 	int pitch;
+	int step;    /* from what is repeated to what was heard last, smoothed out over the first samples */
 	int lost;    /* samples made up in a row */
 	bool any;    /* something was heard since the start */
 	float floor; /* level of the background, rms */

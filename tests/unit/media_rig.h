@@ -44,7 +44,7 @@ struct rig {
 	uint32_t ts, ssrc, seed;
 };
 
-static struct addr rig_addr(const char *text)
+static inline struct addr rig_addr(const char *text)
 {
 	struct addr a;
 	assert_int_equal(addr_parse(str_z(text), &a), 0);
@@ -57,7 +57,7 @@ static inline uint32_t rig_chance(struct rig *r)
 	return r->seed >> 8;
 }
 
-static void rig_on_send(void *arg, uint32_t slot, int rtcp, const struct addr *to, const void *p, size_t n)
+static inline void rig_on_send(void *arg, uint32_t slot, int rtcp, const struct addr *to, const void *p, size_t n)
 {
 	struct rig *r = arg;
 	assert_int_equal(slot, SLOT);
@@ -77,21 +77,21 @@ static void rig_on_send(void *arg, uint32_t slot, int rtcp, const struct addr *t
 	memcpy(s->body, s->h.payload.p, s->n);
 }
 
-static void rig_on_event(void *arg, const struct media_event *e)
+static inline void rig_on_event(void *arg, const struct media_event *e)
 {
 	struct rig *r = arg;
 	assert_true(r->n_events < (int)N_ELEMENTS(r->events));
 	r->events[r->n_events++] = *e;
 }
 
-static void rig_boot(struct rig *r)
+static inline void rig_boot(struct rig *r)
 {
 	struct media_opts o = {.lines = r->lines, .n_lines = N_LINES, .event = rig_on_event, .send = rig_on_send, .arg = r};
 	r->m = media_new(&o, r->now);
 	assert_non_null(r->m);
 }
 
-static int rig_setup(void **state)
+static inline int rig_setup(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	r->now = 1000;
@@ -104,7 +104,7 @@ static int rig_setup(void **state)
 	return 0;
 }
 
-static int rig_teardown(void **state)
+static inline int rig_teardown(void **state)
 {
 	struct rig *r = *state;
 	media_free(r->m);
@@ -112,17 +112,17 @@ static int rig_teardown(void **state)
 	return 0;
 }
 
-static struct media_cmd rig_cmd(enum media_cmd_kind kind)
+static inline struct media_cmd rig_cmd(enum media_cmd_kind kind)
 {
 	return (struct media_cmd){.kind = (uint16_t)kind, .slot = SLOT, .gen = GEN};
 }
 
-static void rig_do(struct rig *r, const struct media_cmd *c)
+static inline void rig_do(struct rig *r, const struct media_cmd *c)
 {
 	media_do(r->m, c, -1, r->now);
 }
 
-static struct media_remote rig_remote(struct rig *r)
+static inline struct media_remote rig_remote(struct rig *r)
 {
 	struct media_remote m = {
 	    .rtp = r->phone, .rtcp = r->phone, .sip_peer = r->phone, .codec = CODEC_PCMU, .dtmf_pt = 101, .dtmf_pt_in = 101, .latch_until_ms = r->now + 10000};
@@ -131,7 +131,7 @@ static struct media_remote rig_remote(struct rig *r)
 	return m;
 }
 
-static void rig_open(struct rig *r, bool adopt)
+static inline void rig_open(struct rig *r, bool adopt)
 {
 	struct media_cmd c = rig_cmd(MEDIA_OPEN);
 	c.adopt = adopt;
@@ -150,7 +150,7 @@ static inline void rig_start(struct rig *r)
 }
 
 /* Steps of a millisecond, as the thread does it at the finest. */
-static void rig_run(struct rig *r, int ms)
+static inline void rig_run(struct rig *r, int ms)
 {
 	while (ms-- > 0) {
 		r->now++;

@@ -48,6 +48,7 @@ static void fault_told(const struct run_answer *a, struct told *ret)
 
 	memcpy(line, a->last_line, sizeof(a->last_line));
 	ret->fault = 11200;
+	ret->missing = a->fault == RUN_NOT_FOUND;
 	if (a->fault == RUN_EXIT) {
 		out_f(&o, "it ended with exit status %d", (int)a->code);
 	} else {

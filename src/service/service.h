@@ -60,6 +60,7 @@ struct told {
 	uint8_t token[16];
 	enum told_state state;
 	uint32_t fault;        /* 0 = it went well; else a code of the table, and why */
+	bool missing;          /* the file is not there */
 	uint32_t wall_ms, n;   /* n: bytes in the memfd; of a sound: samples */
 	char why[320];
 };

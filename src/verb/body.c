@@ -83,11 +83,7 @@ static enum step body_begin(struct run *r, const struct node *n)
 
 static enum step body_event(struct run *r, const struct node *n, const struct call_event *e)
 {
-	if (!player_ended(r, e))
-		return STEP_WAIT;
-	runner_taken(r->v, call_app(r->c)->req_token, false);
-	r->holds = false;
-	return STEP_NEXT;
+	return player_ended(r, e) ? STEP_NEXT : STEP_WAIT;
 }
 
 static enum step body_resume(struct run *r, const struct node *n)

@@ -62,6 +62,7 @@ struct run {
 	uint64_t said;    /* samples of this turn of a Say */
 	uint32_t pos, loop; /* where the play that is to be resumed stood */
 	int body_fd;      /* an audio body that is to be decoded; -1 none */
+	int suffix;       /* which one of a bare sound name is tried */
 	char file[44];    /* that the request in flight asks */
 	enum service_kind kind;
 };
@@ -155,6 +156,7 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 void sound_let(struct sound_ref *ref);
 void sound_move(struct sound_ref *to, struct sound_ref *from);
 enum sound_state sound_state(const struct sound_ref *ref);
+bool sound_missing(const struct sound_ref *ref);
 const char *sound_why(const struct sound_ref *ref, uint32_t *ret_fault);
 void sound_numbers(const struct sound_ref *ref, struct play_order *ret);
 bool sounds_answer(struct sounds *ss, const struct told *t, int fd); /* false = no sound of ours; else fd is taken over */

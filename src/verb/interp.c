@@ -51,6 +51,7 @@ void run_let_go(struct run *r)
 	r->text = NULL;
 	r->text_n = 0;
 	r->said = 0;
+	r->suffix = 0;
 	r->pos = r->loop = 0;
 	r->awaits = false;
 	if (r->phase != AT_REQUEST)
@@ -74,6 +75,9 @@ static void advance(struct run *r)
 	app->path[app->path_n - 1]++;
 	verb_reset(app);
 	call_commit(r->c);
+	if (r->holds) /* an audio body was heard, and the record says so: only now may it be forgotten */
+		runner_taken(r->v, app->req_token, false);
+	r->holds = false;
 }
 
 enum step run_end(struct run *r, enum call_party by, const char *reason)
@@ -226,6 +230,7 @@ enum step run_resume(struct run *r)
 	r->failing = str_eq(call_text(r->c, app->base_url), STR("error:"));
 	if (code)
 		return run_error(r, code, "%s", f.text);
+	r->holds = !r->doc->root;
 	const struct node *n = node_now(r);
 	const struct verb_impl *impl = impl_now(r, n);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * play: <Play> (call-control 2.5). A bare name is looked up in the sounds folder (the runner tries the suffixes), a name with a suffix or a service: URL in the
- * services folder; `digits` sends digits instead. Sounds of the web are refused with a clear error. Turns are counted by media: gapless. Sig thread.
+ * play: <Play> (call-control 2.5). A bare name is looked up in the sounds folder with one suffix after the other, a name with a suffix or a service: URL in
+ * the services folder; `digits` sends digits instead. Sounds of the web are refused with a clear error. Turns are counted by media: gapless. Sig thread.
  */
 #include "verb/inside.h"
 
 #define DIGITS_MAX 63
+
+static const char *const suffixes[] = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ""};
 
 /* A sound's name may go down into subfolders, never up, and never begin at the root. */
 static bool name_ok(struct str s)
@@ -20,9 +22,23 @@ static bool name_ok(struct str s)
 
 struct target {
 	struct sound_order order;
-	char file[64];
+	char file[256];
 	const char *why; /* it is none: a sentence */
 };
+
+static void target_sound(const struct run *r, struct str text, struct target *t)
+{
+	struct out o = OUT(t->file);
+
+	t->why = "it is no name of a sound";
+	if (!name_ok(text))
+		return;
+	out_str(&o, text);
+	out_str(&o, str_z(suffixes[r->suffix]));
+	t->order.arg[0] = STR("sounds");
+	t->order.arg[1] = out_view(&o);
+	t->why = NULL;
+}
 
 static void target_service(struct run *r, struct str text, struct target *t)
 {
@@ -48,6 +64,11 @@ static void target_service(struct run *r, struct str text, struct target *t)
 	t->why = NULL;
 }
 
+static bool is_bare(struct str text)
+{
+	return !str_find(text, '.') && !str_find(text, ':') && !str_find(text, '?');
+}
+
 static void target_read(struct run *r, const struct node *n, struct target *t)
 {
 	struct str text = n->text;
@@ -55,10 +76,8 @@ static void target_read(struct run *r, const struct node *n, struct target *t)
 	*t = (struct target){.order = {.kind = ASK_DECODE, .fd = -1}};
 	if (!text.n) {
 		t->why = "the element is empty";
-	} else if (!str_find(text, '.') && !str_find(text, ':') && !str_find(text, '?')) {
-		t->order.arg[0] = STR("sounds");
-		t->order.arg[1] = text;
-		t->why = name_ok(text) ? NULL : "it is no name of a sound";
+	} else if (is_bare(text)) {
+		target_sound(r, text, t);
 	} else {
 		target_service(r, text, t);
 	}
@@ -94,8 +113,17 @@ static enum step play_on(struct run *r, const struct node *n)
 	struct play_order o;
 	uint32_t fault;
 
-	if (sound_state(&r->cur) == SOUND_FAILED)
-		return bad_target(r, n, sound_why(&r->cur, &fault));
+	while (sound_state(&r->cur) == SOUND_FAILED) {
+		enum step s;
+
+		if (!is_bare(n->text) || !sound_missing(&r->cur) || r->suffix + 1 == (int)N_ELEMENTS(suffixes))
+			return bad_target(r, n, sound_why(&r->cur, &fault));
+		r->suffix++;
+		sound_let(&r->cur);
+		s = play_prepare(r, n);
+		if (s != STEP_WAIT)
+			return s;
+	}
 	if (sound_state(&r->cur) != SOUND_READY) {
 		r->awaits = true;
 		return STEP_WAIT;

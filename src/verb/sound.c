@@ -30,6 +30,7 @@ struct sound {
 	int fd;      /* CAME: of the samples; WANTED: of what is to be decoded; -1 none */
 	bool stale;  /* found by no key any more */
 	uint32_t fault;
+	bool missing;
 	char why[256];
 };
 
@@ -292,6 +293,11 @@ enum sound_state sound_state(const struct sound_ref *ref)
 	return ref->s ? ref->s->state : SOUND_NONE;
 }
 
+bool sound_missing(const struct sound_ref *ref)
+{
+	return ref->s && ref->s->missing;
+}
+
 const char *sound_why(const struct sound_ref *ref, uint32_t *ret_fault)
 {
 	*ret_fault = ref->s ? ref->s->fault : 0;
@@ -392,6 +398,7 @@ static void came(struct sounds *ss, struct sound *s, const struct told *t, int f
 	}
 	if (fd >= 0)
 		close(fd);
+	s->missing = t->missing;
 	if (t->fault)
 		fail(ss, s, t->fault, t->why);
 	else if (!is_whole(fd, t->n))

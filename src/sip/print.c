@@ -28,12 +28,18 @@ static void line(struct out *o, const char *name, struct str value)
 	OUT_STR(o, "\r\n");
 }
 
-/* User part of our own Contact: what RFC 3261 calls unreserved and user-unreserved stands, the rest is escaped. */
+static bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+/* User part of our own Contact: what RFC 3261 calls unreserved and user-unreserved stands, so do escapes that are there already (a number as a peer wrote it); the rest is escaped. */
 static void print_user(struct out *o, struct str user)
 {
 	for (size_t i = 0; i < user.n; i++) {
 		unsigned char c = (unsigned char)user.p[i];
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-_.!~*'()&=+$,;?/", c));
+		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-_.!~*'()&=+$,;?/", c)) ||
+			     (c == '%' && i + 2 < user.n && is_hex(user.p[i + 1]) && is_hex(user.p[i + 2]));
 
 		if (plain)
 			out_c(o, (char)c);
@@ -178,6 +184,15 @@ static void print_copied(const struct sip *s, const struct sip_msg *m, const str
 			line(o, "Record-Route", h->value);
 }
 
+/* The one above says itself what is allowed. */
+static bool has_allow(struct str headers)
+{
+	while (headers.n)
+		if (str_istarts(str_cut(headers, '\n', &headers), STR("Allow:")))
+			return true;
+	return false;
+}
+
 /* brief: what a stranger gets, nothing about us. */
 void sip_print_reply(const struct sip *s, const struct sip_msg *m, const struct flow *from, const struct sip_reply *r, bool brief, struct out *o)
 {
@@ -191,7 +206,7 @@ void sip_print_reply(const struct sip *s, const struct sip_msg *m, const struct 
 	print_copied(s, m, from, r, o);
 	if (!brief) {
 		print_contact(s, from, r->contact_user, o);
-		if (r->status == 405 || (said && r->status > 100 && r->status < 300))
+		if ((r->status == 405 || (said && r->status > 100 && r->status < 300)) && !has_allow(r->headers))
 			OUT_STR(o, ALLOW);
 		line(o, "Server", str_z(s->o.product));
 		out_str(o, r->headers);

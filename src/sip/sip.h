@@ -152,8 +152,8 @@ struct sip_reply {
 	int status;
 	struct str reason;       /* n == 0: the RFC's phrase */
 	struct str to_tag;       /* ours; n == 0 only for 100 and stateless answers */
-	struct str contact_user; /* plain text (decoded), escaped here: Contact is <sip:USER@advertised>; n == 0: no Contact */
-	struct str headers;      /* further lines, each with CRLF: from us alone, never copied from a peer */
+	struct str contact_user; /* Contact is <sip:USER@advertised>; what may not stand in a user part is escaped, %XX stays; n == 0: no Contact */
+	struct str headers;      /* further lines, each with CRLF: from us alone, never copied from a peer. Allow is written here unless it stands in them */
 	struct str content_type, body;
 };
 /* The one above has written its record. Sends, keeps the bytes for retransmission; a 2xx to INVITE is repeated until sip_tx_acked (RFC 6026, 13.3.1.4). -E… only for a wrong state (refused, traced). */

@@ -237,7 +237,7 @@ static void test_reply_text(void **state)
 	struct world *w = *state;
 	struct sip_reply r = {.status = 200,
 			      .to_tag = STR("our"),
-			      .contact_user = STR("a#b/%"),
+			      .contact_user = STR("a#b/%%23%"),
 			      .headers = STR("X-Mine: 1\r\n"),
 			      .content_type = STR("application/sdp"),
 			      .body = STR("v=0\r\n")};
@@ -252,7 +252,7 @@ static void test_reply_text(void **state)
 	assert_false(sent_has(w, "Record-Route"));
 	assert_int_equal(sip_tx_reply(w->tx, &r, w->now_ms), 0);
 	assert_sent(w, "Record-Route: <sip:p1;lr>,   <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n");
-	assert_sent(w, "Contact: <sip:a%23b/%25@127.0.0.1:5060>\r\n");
+	assert_sent(w, "Contact: <sip:a%23b/%25%23%25@127.0.0.1:5060>\r\n");
 	assert_sent(w, "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO\r\n");
 	assert_sent(w, "Server: Hookswitch test\r\nX-Mine: 1\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n");
 	assert_false(sent_has(w, "Timestamp"));
@@ -262,6 +262,10 @@ static void test_reply_text(void **state)
 	assert_int_equal(sip_tx_reply(w->tx, &(struct sip_reply){.status = 405}, w->now_ms), 0);
 	assert_sent(w, "SIP/2.0 405 Method Not Allowed\r\n");
 	assert_sent(w, "Allow: INVITE");
+	ask(w, ASK(.method = "OPTIONS", .branch = "z9hG4bKr2"));
+	assert_int_equal(sip_tx_reply(w->tx, &(struct sip_reply){.status = 200, .headers = STR("X: y\r\nAllow: INVITE\r\n")}, w->now_ms), 0);
+	assert_sent(w, "X: y\r\nAllow: INVITE\r\n");
+	assert_false(sent_has(w, "BYE"));
 	assert_false(sent_has(w, "Contact"));
 	ask(w, ASK(.method = "INVITE", .branch = "z9hG4bKx", .to_tag = "our", .cseq = 2, .more = more)); /* re-INVITE: no Record-Route, the tag stands */
 	assert_int_equal(sip_tx_reply(w->tx, &(struct sip_reply){.status = 488, .reason = STR("No\r\nInjected: x"), .to_tag = STR("our")}, w->now_ms), 0);

@@ -53,8 +53,8 @@ test-clean:
 $(FUZZ)/build.ninja:
 	@CC=clang CFLAGS=-fsanitize=fuzzer-no-link meson setup $(FUZZ) --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dtests=false -Dfuzz=true
 fuzz: $(FUZZ)/build.ninja
-	@ninja -C $(FUZZ)
-	@SECONDS_EACH=$(or $(SECONDS),60) tools/fuzz.sh $(FUZZ)
+	@ninja -C $(FUZZ) $$(ninja -C $(FUZZ) -t targets all | sed -n 's/^\(tests\/fuzz_[a-z_0-9]*\): .*/\1/p')
+	@SECONDS_EACH=$(or $(SECONDS),$(SECONDS_EACH),60) tools/fuzz.sh $(FUZZ)
 
 drill: build
 	@tests/blackbox/drill

@@ -29,6 +29,7 @@ step builds-release lines - make build
 step builds-asan lines - make asan
 step house-rooms lines - tools/rooms.py
 step house-map lines - tools/mapcheck.py
+step house-flow lines - tools/flowcheck.py build-asan
 rm -f build-asan/meson-logs/testlog.json
 step unit-asan meson build-asan/meson-logs/testlog.json meson test -C build-asan --no-rebuild
 step tsan-threads meson build-tsan/meson-logs/testlog.json tools/tsan.sh build-tsan

@@ -27,7 +27,7 @@ void media_rtcp_in(struct media *m, struct stream *s, const struct addr *from, s
 		m->n_bad++;
 		return;
 	}
-	s->quiet_from_ms = now_ms;
+	s->line->heard_ms = s->quiet_from_ms = now_ms;
 	s->quiet_told = false;
 	if (r.sr) {
 		s->peer_lsr = (uint32_t)(r.ntp >> 16);

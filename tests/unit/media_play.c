@@ -68,8 +68,8 @@ static void check_play(struct rig *r, uint8_t law)
 	rig_run(r, 3000);
 	assert_int_equal(r->sent[first].h.pt, codec_table[law].pt);
 	rig_heard(r, first, law, heard, 10 * N);
-	assert_true(rig_alike(speech, N, heard, 0, 400, &at) > 0.99);
-	assert_true(rig_alike(other, N, heard, 0, 400, &at) < 0.5);
+	assert_true(rig_alike(speech, N, heard, 0, 400, 1, &at) > 0.99);
+	assert_true(rig_alike(other, N, heard, 0, 400, 1, &at) < 0.5);
 	/* its length, ± 40 ms: silence behind it */
 	for (int i = N + 320; i < N + 4000; i++)
 		assert_true(abs(heard[i]) <= 8);
@@ -99,7 +99,7 @@ static void test_loops_stop_replace(void **state)
 	rig_heard(r, 0, CODEC_PCMU, heard, 10 * N);
 	for (int turn = 0; turn < 3; turn++) {
 		int at;
-		assert_true(rig_alike(speech, 1000, heard + 1000 * turn, 0, 0, &at) > 0.99);
+		assert_true(rig_alike(speech, 1000, heard + 1000 * turn, 0, 0, 1, &at) > 0.99);
 	}
 	assert_true(abs(heard[3100]) <= 8);
 	assert_int_equal(rig_count(r, MEDIA_FINISHED), 1);
@@ -142,13 +142,13 @@ static void test_sound_dropped_while_played(void **state)
 	rig_sound(r, 1, other, N); /* the same number again */
 	rig_run(r, 2000);
 	rig_heard(r, 0, CODEC_PCMU, heard, 10 * N);
-	assert_true(rig_alike(speech, N, heard, 0, 0, &at) > 0.99);
+	assert_true(rig_alike(speech, N, heard, 0, 0, 1, &at) > 0.99);
 	assert_int_equal(rig_count(r, MEDIA_FINISHED), 1);
 	int first = r->n_sent;
 	rig_play(r, 2, 1, 0, 1);
 	rig_run(r, 2100);
 	rig_heard(r, first, CODEC_PCMU, heard, 10 * N);
-	assert_true(rig_alike(other, N, heard, 0, 0, &at) > 0.99);
+	assert_true(rig_alike(other, N, heard, 0, 0, 1, &at) > 0.99);
 }
 
 /* The file is shorter than the order says: refused, not read past its end. */
@@ -224,7 +224,7 @@ static void test_adopt(void **state)
 		assert_false(r->sent[n].h.marker);
 		assert_true(addr_eq(&r->sent[n].to, &nat)); /* still locked */
 		rig_heard(r, n, CODEC_PCMU, heard, 10 * N);
-		assert_true(rig_alike(speech + pos, 8000, heard, 0, 0, &at) > 0.99);
+		assert_true(rig_alike(speech + pos, 8000, heard, 0, 0, 1, &at) > 0.99);
 		assert_int_equal(rig_count(r, MEDIA_FINISHED), 1);
 		struct media_cmd c = rig_cmd(MEDIA_CLOSE);
 		rig_do(r, &c);

@@ -218,11 +218,11 @@ static inline void rig_speech(int16_t *pcm, int n, uint32_t seed)
 	}
 }
 
-/* Best normalised correlation of `a` (n samples) with b beginning at each of from … to; *ret_at where. */
-static inline double rig_alike(const int16_t *a, int n, const int16_t *b, int from, int to, int *ret_at)
+/* Best normalised correlation of `a` (n samples) with b beginning at each `step`th of from … to; *ret_at where. Sound that passes in frames is late by whole frames. */
+static inline double rig_alike(const int16_t *a, int n, const int16_t *b, int from, int to, int step, int *ret_at)
 {
 	double best = -1;
-	for (int lag = from; lag <= to; lag++) {
+	for (int lag = from; lag <= to; lag += step) {
 		double ab = 0, aa = 1, bb = 1;
 		for (int i = 0; i < n; i++) {
 			ab += (double)a[i] * b[lag + i];

@@ -5,7 +5,9 @@
 
 Every wait is for an event (a line, a packet, the end of a process), bounded by a deadline; none is for a time to pass.
 """
-import os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+import base64, http.client, json, os, re, select, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time
+
+import phone
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 BINARY = os.environ.get('HOOKSWITCH', os.path.join(ROOT, 'build', 'src', 'cli', 'hookswitch'))
@@ -34,27 +36,27 @@ def free_port(host='127.0.0.1', kinds=(socket.SOCK_DGRAM, socket.SOCK_STREAM)):
     raise RuntimeError('no free port')
 
 
-def free_range(n=400):
-    """An even port at the start of a range that nothing on loopback uses now."""
-    for base in range(20000 + (os.getpid() * 398) % 20000 // 2 * 2, 60000, n):
-        try:
-            for p in (base, base + 1, base + n // 2, base + n - 1):
-                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                s.bind(('127.0.0.1', p))
-                s.close()
-            return base
-        except OSError:
-            continue
-    raise RuntimeError('no free range')
+def free_range(n):
+    """An even port at the start of a range for RTP, below the ports that the kernel hands out; each process that runs tests has a part of its own."""
+    global _ranges
+    slot, width = int(os.environ.get('HOOKSWITCH_SLOT', 3)), 5000
+    _ranges = (_ranges + n) % (width - n)
+    return 10000 + slot * width + _ranges // 2 * 2
+
+
+_ranges = 0
+AS_ROOT = ['--set', 'access.user=daemon', '--set', 'access.script_user=nobody'] if os.geteuid() == 0 else []  # accounts that every Debian has
 
 
 class Server:
-    def __init__(self, services=None, config='', hosts=('127.0.0.1',), args=(), rtp_pairs=400, env=None, data=None):
+    def __init__(self, services=None, config='', hosts=('127.0.0.1',), args=(), rtp_pairs=400, env=None, data=None, as_root=AS_ROOT):
         self.dir = tempfile.mkdtemp(prefix='hookswitch-')
         os.chmod(self.dir, 0o755)
         self.services = os.path.join(self.dir, 'services')
         self.data = data or os.path.join(self.dir, 'var')
+        self.as_root = as_root
         os.mkdir(self.services)
+        os.chmod(self.services, 0o755)
         for name, content in (services or {}).items():
             self.put(name, content)
         self.config = os.path.join(self.dir, 'hookswitch.ini')
@@ -69,28 +71,28 @@ class Server:
         tmp = os.path.join(self.services, '.tmp-' + name.replace('/', '_'))
         with open(tmp, 'wb') as f:
             f.write(content if isinstance(content, bytes) else content.encode())
-        executable = (content[:2] in (b'#!', '#!')) if mode is None else mode
-        os.chmod(tmp, 0o755 if executable else 0o644)
+        if mode is None:
+            mode = 0o755 if content[:2] in (b'#!', '#!') else 0o644
+        os.chmod(tmp, mode)
         os.rename(tmp, os.path.join(self.services, name))
 
     def start(self, wait=True):
-        host = self.hosts[0]
-        self.ports = [free_port(h) for h in self.hosts]
-        self.port = self.ports[0]
-        self.http = free_port()
         low = free_range(2 * self.rtp_pairs)
-        cmd = [BINARY, 'serve', '--config', self.config, '--data', self.data, '--services', self.services, '--http', '127.0.0.1:%d' % self.http,
+        cmd = [BINARY, 'serve', '--config', self.config, '--data', self.data, '--services', self.services, '--http', '127.0.0.1:0',
                '--rtp', '%d-%d' % (low, low + 2 * self.rtp_pairs - 1)]
-        for h, p in zip(self.hosts, self.ports):
-            cmd += ['--sip', ('[%s]:%d' if ':' in h else '%s:%d') % (h, p)]
+        for h in self.hosts:
+            cmd += ['--sip', h if re.search(r':\d+$', h) and (h[0] == '[' or h.count(':') == 1) else ('[%s]:0' if ':' in h else '%s:0') % h]
         env = dict(os.environ, **(self.env or {}))
-        self.proc = subprocess.Popen(cmd + self.args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=self.dir)
+        self.proc = subprocess.Popen(cmd + self.as_root + self.args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=self.dir)
         self.threads = [threading.Thread(target=self._read, args=(f, to), daemon=True) for f, to in ((self.proc.stdout, self.lines), (self.proc.stderr, self.err))]
         for t in self.threads:
             t.start()
         if wait:
-            self.wait_line(r'^ready ', 30)
-            self.keeper = self.proc.pid
+            ready = re.match(r'ready sip=(\S+) http=(\S+) keeper=(\d+)$', self.wait_line(r'^ready ', 30))
+            self.ports = [int(a.rsplit(':', 1)[1]) for a in ready.group(1).split(',')]
+            self.port = self.ports[0]
+            self.http = int(ready.group(2).rsplit(':', 1)[1])
+            self.keeper = int(ready.group(3))
         return self
 
     def _read(self, f, to):
@@ -142,9 +144,14 @@ class Server:
 
     def stop(self, sig=signal.SIGTERM, timeout=20):
         if self.proc and self.proc.poll() is None:
+            mark = self.mark()
             self.proc.send_signal(sig)
-            if sig == signal.SIGTERM:
-                self.proc.send_signal(sig)
+            try:
+                if sig == signal.SIGTERM and self.lines:
+                    self.wait_line('stopping', 5, err=True, after=mark)
+                    self.proc.send_signal(sig)  # at once
+            except (AssertionError, ProcessLookupError):
+                pass
             try:
                 self.proc.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -174,6 +181,73 @@ class Server:
         r = subprocess.run([BINARY, 'call', number, '--server', '127.0.0.1:%d' % self.port, *args], capture_output=True, timeout=timeout)
         return r.returncode, r.stdout.decode() + r.stderr.decode()
 
-    def trace(self, what='last'):
-        r = subprocess.run([BINARY, 'trace', what, '--config', self.config, '--data', self.data, '--http', '127.0.0.1:%d' % self.http], capture_output=True, timeout=20)
+    def phone(self, family=4, **kw):
+        """A phone that stands on the same host as one of the listeners."""
+        for h, p in zip(self.hosts, self.ports):
+            bare = re.sub(r':\d+$', '', h).strip('[]') if h.count(':') == 1 or h[0] == '[' else h
+            if (':' in bare) == (family == 6):
+                return phone.Phone((bare, p), host=bare, **kw)
+        raise AssertionError('no listener of that family')
+
+    def trace(self, what='last', *args):
+        r = subprocess.run([BINARY, 'trace', what, '--config', self.config, '--data', self.data, '--http', '127.0.0.1:%d' % self.http, *args], capture_output=True,
+                           timeout=20)
         return r.stdout.decode() + r.stderr.decode()
+
+    def records(self, what='last'):
+        """The trace as list of dicts."""
+        return json.loads(self.trace(what, '--json'))
+
+    def account(self):
+        with open(os.path.join(self.data, 'account.ini')) as f:
+            return dict(re.findall(r'(\w+) = (\w+)', f.read()))
+
+    def get(self, path, auth=None, accept='*/*'):
+        """(status, headers, body) of a GET at the HTTP interface. auth: True = the account's own."""
+        h = {'Accept': accept}
+        if auth is True:
+            a = self.account()
+            auth = 'Basic ' + base64.b64encode(('%s:%s' % (a['account_sid'], a['auth_token'])).encode()).decode()
+        if auth:
+            h['Authorization'] = auth
+        c = http.client.HTTPConnection('127.0.0.1', self.http, timeout=10)
+        try:
+            c.request('GET', path, headers=h)
+            r = c.getresponse()
+            return r.status, dict((k.lower(), v) for k, v in r.getheaders()), r.read()
+        finally:
+            c.close()
+
+    def mark(self):
+        """Where the log stands: wait_line(..., after=mark)."""
+        with self.cond:
+            return len(self.err)
+
+    def rows(self):
+        """Call records, as sid: [row …]."""
+        db = sqlite3.connect('file:%s?mode=ro' % os.path.join(self.data, 'hookswitch.db'), uri=True, timeout=10)
+        try:
+            db.row_factory = sqlite3.Row
+            out = {}
+            for r in db.execute('SELECT * FROM calls'):
+                out.setdefault(r['sid'], []).append(dict(r))
+            return out
+        finally:
+            db.close()
+
+
+def wait_until(test, timeout=10, what='it'):
+    """For what nobody tells of (another process's state): asks again and again."""
+    end = time.monotonic() + timeout
+    while True:
+        v = test()
+        if v:
+            return v
+        if time.monotonic() > end:
+            raise AssertionError('%s did not happen within %d s' % (what, timeout))
+        select.select([], [], [], 0.01)
+
+
+def xml(body):
+    """A script that answers with this document."""
+    return '#!/bin/sh\ncat <<\'END\'\nContent-Type: text/xml\n\n<Response>%s</Response>\nEND\n' % body

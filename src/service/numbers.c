@@ -16,7 +16,7 @@ struct services {
 	size_t n;
 	struct blemish *bad;
 	size_t n_bad;
-	bool listed;
+	uint32_t edition; /* 0: none has come */
 };
 
 struct services *services_new(void)
@@ -40,7 +40,12 @@ void services_free(struct services *s)
 
 bool services_listed(const struct services *s)
 {
-	return s->listed;
+	return s->edition > 0;
+}
+
+uint32_t services_edition(const struct services *s)
+{
+	return s->edition;
 }
 
 static bool name_ok(struct str s)
@@ -180,7 +185,7 @@ static void log_blemishes(const struct services *old, const struct services *now
 
 int services_update(struct services *s, struct str listing)
 {
-	struct services now = {.listed = true};
+	struct services now = {.edition = s->edition == UINT32_MAX ? 1 : s->edition + 1};
 	size_t cap = 0, max = limit_of(LIMIT_NUMBERS);
 	bool over = false;
 

@@ -29,6 +29,7 @@ int services_update(struct services *s, struct str listing) _must_;
 const struct number *services_find(const struct services *s, struct str number);
 const struct number *services_each(const struct services *s, size_t *at); /* sorted by name */
 bool services_listed(const struct services *s); /* false until the first listing: nobody knows yet what there is */
+uint32_t services_edition(const struct services *s); /* listings taken so far */
 
 /* ---- the request: what is told to a service. ---- */
 struct call_facts { /* views; live while the call does. Made by call/ from the INVITE and the record */

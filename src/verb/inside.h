@@ -81,6 +81,7 @@ struct verbs {
 	struct link runs, bin;
 	struct timer again;  /* what found no room is tried again */
 	int64_t now_ms;
+	uint32_t edition;    /* of the services, that was acted upon */
 	struct { uint8_t token[16]; bool kill; } owed[OWED_MAX]; /* TAKEN and KILL that found no room */
 	int n_owed;
 };

@@ -257,6 +257,23 @@ static void on_event(void *arg, struct call *c, const struct call_event *e)
 
 /* ---- what the runner tells ---- */
 
+/* A new listing is there: sounds of the folder may be others now, and calls that came before the first one can go on. */
+static void folder_news(struct verbs *v)
+{
+	if (v->edition == services_edition(v->services))
+		return;
+	v->edition = services_edition(v->services);
+	sounds_folder_changed(v->sounds);
+	LINK_EACH_SAFE(l, &v->runs) {
+		struct run *r = container_of(l, struct run, link);
+
+		if (r->phase != AT_FOLDER)
+			continue;
+		call_timer(r->c, 0);
+		run_go(r, find_service(r));
+	}
+}
+
 static void folder(struct verbs *v, const struct told *t, int fd)
 {
 	size_t n = MIN(t->n, LISTING_MAX);
@@ -266,16 +283,7 @@ static void folder(struct verbs *v, const struct told *t, int fd)
 	if (!buf || got < 0 || services_update(v->services, str_n(buf, (size_t)got)) < 0)
 		log_line(LOG_ERROR, "the listing of the services folder could not be read");
 	free(buf);
-	sounds_folder_changed(v->sounds);
-	LINK_EACH_SAFE(l, &v->runs) {
-		struct run *r = container_of(l, struct run, link);
-
-		if (r->phase != AT_FOLDER)
-			continue;
-		base_enter("");
-		call_timer(r->c, 0);
-		run_go(r, find_service(r));
-	}
+	folder_news(v);
 }
 
 static bool is_waited_for(const struct run *r)
@@ -361,6 +369,7 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 void verbs_turn(struct verbs *v, int64_t now_ms)
 {
 	v->now_ms = now_ms;
+	folder_news(v); /* whoever took the listing */
 	while (!link_alone(&v->bin))
 		run_free(container_of(v->bin.next, struct run, link));
 }

@@ -407,6 +407,57 @@ static void test_cache(void **state)
 	rig_close();
 }
 
+/* Three lines a call: in, what it ran, how it ended. */
+static void log_of(const char *files, const char *doc, char *ret, size_t cap)
+{
+	int old = dup(2), mem = memfd_create("log", MFD_CLOEXEC);
+	ssize_t n;
+
+	rig_open(files);
+	document = doc;
+	script = script_says;
+	log_set_level(LOG_INFO);
+	fflush(stderr);
+	dup2(mem, 2);
+	come_in();
+	run_out();
+	fflush(stderr);
+	dup2(old, 2);
+	close(old);
+	log_set_level(LOG_ERROR);
+	n = pread(mem, ret, cap - 1, 0);
+	ret[MAX(n, 0)] = 0;
+	close(mem);
+	rig_close();
+}
+
+static int lines(const char *s)
+{
+	int n = 0;
+
+	for (; *s; s++)
+		n += *s == '\n';
+	return n;
+}
+
+static void test_log(void **state)
+{
+	char log[4096];
+
+	log_of("100\tcgi\n", CT "<Response><Say>x</Say><Pause length=\"2\"/><Foo/></Response>", log, sizeof(log));
+	assert_int_equal(lines(log), 3);
+	assert_non_null(strstr(log, "info call CA01000000000000000000000000000000 from 204 \"Ann\" to 100\n"));
+	assert_non_null(strstr(log, "CA01000000000000000000000000000000 ran services/100 (cgi) in 12 ms: 200 text/xml, 2 verbs\n"));
+	assert_non_null(strstr(log, "CA01000000000000000000000000000000 ended by service after 2.0 s: 200\n"));
+	log_of("100\tcgi\n", "", log, sizeof(log));
+	assert_int_equal(lines(log), 3);
+	assert_non_null(strstr(log, "CA01000000000000000000000000000000 error 11200: services/100 (cgi) after 12 ms: it printed nothing"));
+	assert_non_null(strstr(log, "ended by system after 0.0 s: 200\n"));
+	log_of("200\tcgi\n", "", log, sizeof(log));
+	assert_int_equal(lines(log), 3);
+	assert_non_null(strstr(log, "warn no service for 100: looked for services/100, 100.xml, 100.txt, 100.wav, services/default\n"));
+}
+
 static void test_tables(void **state)
 {
 	size_t served = 0;
@@ -429,7 +480,8 @@ int main(void)
 	    cmocka_unit_test(test_redirect), cmocka_unit_test(test_kinds), cmocka_unit_test(test_long_say), cmocka_unit_test(test_ahead),
 	    cmocka_unit_test(test_caller_hangs_up), cmocka_unit_test(test_late_answers), cmocka_unit_test(test_busy_runner_and_media),
 	    cmocka_unit_test(test_no_answer), cmocka_unit_test(test_runner_gone), cmocka_unit_test(test_before_listing), cmocka_unit_test(test_heap_full),
-	    cmocka_unit_test(test_error_in_error), cmocka_unit_test(test_digits), cmocka_unit_test(test_cache), cmocka_unit_test(test_tables)};
+	    cmocka_unit_test(test_error_in_error), cmocka_unit_test(test_digits), cmocka_unit_test(test_cache),
+	    cmocka_unit_test(test_log), cmocka_unit_test(test_tables)};
 
 	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

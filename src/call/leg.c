@@ -424,6 +424,7 @@ static void outbound_reply(struct leg *l, const struct leg_in *in)
 	if (sip_parse(slab_str(all_of(l)->o.slab, l->r.answer), &kept) || sip_dlg_from_reply(&l->dlg, &kept))
 		return;
 	bool talks = !talk_agree(l, kept.body);
+	l->invite = NULL; /* the transaction goes its own way (timer M); repeated 2xx come by owner */
 	leg_go(l, LEG_UP);
 	up(l);
 	l->r.invite_status = (uint16_t)status;

@@ -66,10 +66,8 @@ static enum step body_on(struct run *r, const struct node *n)
 
 		return run_error(r, fault == 90006 ? fault : 90002, "the sound of the reply: %s", why);
 	}
-	if (sound_state(&r->cur) != SOUND_READY) {
-		r->awaits = true;
-		return STEP_WAIT;
-	}
+	if (sound_state(&r->cur) != SOUND_READY)
+		return run_await(r);
 	sound_numbers(&r->cur, &o);
 	return o.n_samples ? player_play(r, 1) : STEP_NEXT;
 }

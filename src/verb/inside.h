@@ -12,7 +12,8 @@
 #include "service/service.h"
 #include "verb/verb.h"
 
-#define OWED_MAX 256
+#define OWED_MAX      256
+#define SOUND_WALL_MS 30000 /* for the runner to make a sound */
 
 enum step {
 	STEP_WAIT,  /* for an event */
@@ -130,6 +131,8 @@ int runner_tell(struct verbs *v, const struct ask *q) _must_;
 void runner_taken(struct verbs *v, const uint8_t token[16], bool kill); /* forget it; kill: end it too */
 void runner_pay(struct verbs *v);             /* what is owed of these */
 void verbs_try_again(struct verbs *v);        /* arms the timer */
+
+enum step run_await(struct run *r);           /* the verb waits for r->cur, with a deadline */
 
 /* player.c: what Say, Play and an audio body have in common */
 enum step player_play(struct run *r, uint32_t loops);

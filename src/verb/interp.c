@@ -157,6 +157,13 @@ void run_go(struct run *r, enum step s)
 	r->busy = false;
 }
 
+enum step run_await(struct run *r)
+{
+	r->awaits = true;
+	call_timer(r->c, r->v->now_ms + SOUND_WALL_MS + 5000);
+	return STEP_WAIT;
+}
+
 enum step run_event(struct run *r, const struct call_event *e)
 {
 	const struct node *n = node_now(r);

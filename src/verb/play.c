@@ -124,10 +124,8 @@ static enum step play_on(struct run *r, const struct node *n)
 		if (s != STEP_WAIT)
 			return s;
 	}
-	if (sound_state(&r->cur) != SOUND_READY) {
-		r->awaits = true;
-		return STEP_WAIT;
-	}
+	if (sound_state(&r->cur) != SOUND_READY)
+		return run_await(r);
 	sound_numbers(&r->cur, &o);
 	return o.n_samples ? player_play(r, player_loops(r, n, 13410)) : STEP_NEXT;
 }

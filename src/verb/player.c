@@ -16,6 +16,7 @@ enum step player_play(struct run *r, uint32_t loops)
 	o.pos = MIN(o.pos, o.n_samples);
 	r->pos = r->loop = 0;
 	r->awaits = false;
+	call_timer(r->c, 0);
 	app->verb_state = VS_PLAYING;
 	err = call_play(r->c, &o, &number);
 	if (err < 0)

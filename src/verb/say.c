@@ -140,10 +140,8 @@ static enum step say_on(struct run *r, const struct node *n)
 
 		if (sound_state(&r->cur) == SOUND_FAILED)
 			return run_error(r, 90005, "line %d: %s", n->line, sound_why(&r->cur, &fault));
-		if (sound_state(&r->cur) != SOUND_READY) {
-			r->awaits = true;
-			return STEP_WAIT;
-		}
+		if (sound_state(&r->cur) != SOUND_READY)
+			return run_await(r);
 		sound_numbers(&r->cur, &o);
 		r->said += o.n_samples;
 		if (o.n_samples) {

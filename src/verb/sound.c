@@ -12,7 +12,6 @@
 #include "verb/inside.h"
 
 #define SOUNDS_MAX  16384
-#define WALL_MS     30000
 #define SAMPLE_SIZE 2
 
 struct sound {
@@ -189,24 +188,30 @@ static struct sound *sound_new(struct sounds *ss, const struct sound_order *o, c
 	return NULL;
 }
 
-static void sound_order(struct sounds *ss, struct sound *s)
+static void fail(struct sounds *ss, struct sound *s, uint32_t fault, const char *why);
+
+/* true = it failed, and those who waited were told (any sound may be gone). */
+static bool sound_order(struct sounds *ss, struct sound *s)
 {
-	struct ask q = {.kind = s->kind, .token = s->token, .arg = {s->arg[0], s->arg[1]}, .in = s->in, .wall_ms = WALL_MS, .fd = s->fd};
+	struct ask q = {.kind = s->kind, .token = s->token, .arg = {s->arg[0], s->arg[1]}, .in = s->in, .wall_ms = SOUND_WALL_MS, .fd = s->fd};
 	int err;
 
 	if (str_eq(s->arg[0], STR("body")))
 		q.arg[1] = STR_NONE;
 	err = runner_tell(ss->v, &q);
-	if (err == -EAGAIN) {
+	if (err == -EMSGSIZE || err == -E2BIG) {
+		fail(ss, s, 90007, strerror(-err));
+		return true;
+	}
+	if (err) { /* busy, or being started again: who waits has a deadline */
 		verbs_try_again(ss->v);
-		return;
+		return false;
 	}
-	/* another error is the world's: the order stands and is tried with the next runner */
-	if (err == 0 && s->fd >= 0) {
+	if (s->fd >= 0)
 		close(s->fd);
-		s->fd = -1;
-	}
-	s->state = err ? SOUND_WANTED : SOUND_ASKED;
+	s->fd = -1;
+	s->state = SOUND_ASKED;
+	return false;
 }
 
 static void ref_hang(struct sound_ref *ref, struct sound *s, struct run *r)
@@ -224,6 +229,7 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 	char *key = key_make(o, &n);
 	uint64_t hash = key ? str_hash(str_n(key, n)) : 0;
 	struct sound *s = key ? key_find(ss, key, n, hash) : NULL;
+	bool fresh = false;
 
 	if (s || !key) {
 		free(key);
@@ -239,7 +245,7 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 				close(o->fd);
 			return -ENOSPC;
 		}
-		sound_order(ss, s);
+		fresh = true;
 	}
 	if (ref->s != s) {
 		sound_let(ref);
@@ -247,6 +253,8 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 	}
 	link_drop(&s->link);
 	link_append(&ss->all, &s->link);
+	if (fresh)
+		sound_order(ss, s); /* with somebody who holds it: it may fail at once */
 	return 0;
 }
 
@@ -435,11 +443,13 @@ static bool retry_one(struct sounds *ss)
 	LINK_EACH(l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
 
-		if (s->state == SOUND_WANTED) {
-			sound_order(ss, s);
-		} else if (s->state == SOUND_CAME) {
+		if (s->state == SOUND_WANTED && sound_order(ss, s))
+			return true;
+		if (ss->v->again.at_ms) /* no room again */
+			return false;
+		if (s->state == SOUND_CAME) {
 			hand_on(ss, s);
-			return ss->v->again.at_ms == 0;
+			return true;
 		}
 	}
 	return false;

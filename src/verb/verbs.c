@@ -199,6 +199,8 @@ static void due(struct run *r, const struct call_event *e)
 		run_go(r, request_timer(r));
 	else if (r->phase == AT_FOLDER)
 		run_go(r, refuse(r, 503));
+	else if (r->phase == AT_VERB && r->awaits)
+		run_go(r, run_error(r, 90006, "a sound was ordered and did not come"));
 	else
 		run_go(r, run_event(r, e));
 }
@@ -366,12 +368,17 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 	sounds_retry(v->sounds);
 }
 
+static void bin_empty(struct verbs *v)
+{
+	while (!link_alone(&v->bin))
+		run_free(container_of(v->bin.next, struct run, link));
+}
+
 void verbs_turn(struct verbs *v, int64_t now_ms)
 {
 	v->now_ms = now_ms;
 	folder_news(v); /* whoever took the listing */
-	while (!link_alone(&v->bin))
-		run_free(container_of(v->bin.next, struct run, link));
+	bin_empty(v);
 }
 
 /* ---- the room ---- */
@@ -407,7 +414,7 @@ void verbs_free(struct verbs *v)
 	timer_stop(&v->again);
 	while (!link_alone(&v->runs))
 		run_free(container_of(v->runs.next, struct run, link));
-	verbs_turn(v, v->now_ms);
+	bin_empty(v);
 	sounds_free(v->sounds);
 	hash_free(v->tokens);
 	free(v);

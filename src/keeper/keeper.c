@@ -4,7 +4,7 @@
  * configuration, allocates nothing after start. One thread, one poll: signals, the worker's link, the runner's link.
  *
  * The dead worker is reaped before the next one starts: until then the kernel may still eat packets in its name. A death that a poison line explains is followed by a
- * new worker at once; other deaths, from the fifth in 10 s on, wait 100 ms · 2^n up to 5 s. A worker that says ready starts that count anew.
+ * new worker at once, and so is that of a worker that has lived; other deaths, from the fifth in 10 s on, wait 100 ms · 2^n up to 5 s. Ready starts n anew.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -27,6 +27,7 @@
 #define BACKOFF_MS     100
 #define BACKOFF_MAX_MS 5000
 #define END_MS         2000 /* until a process that was told to end is ended */
+#define LIVED_MS       500 /* a worker that was ready for so long is no part of a row of deaths */
 #define N_WANTS        16
 #define N_DIRS         2
 
@@ -55,7 +56,7 @@ static struct {
 	bool done;
 	int code;
 	char death[96];      /* what the last worker died of, for the line when the next one is ready */
-	int64_t death_ms;
+	int64_t death_ms, ready_ms;
 } kp;
 
 _printf_(1, 2) static void say(const char *fmt, ...)
@@ -185,6 +186,7 @@ static void on_ready(void)
 		say("worker (pid %d) %s; restarted in %lld ms", (int)kp.worker.pid, kp.death, (long long)(clock_boot_ms() - kp.death_ms));
 	kp.death_ms = 0;
 	kp.worker.backoff = 0;
+	kp.ready_ms = clock_boot_ms();
 	hold_ready();
 	spawn_drop_keeper(&kp.user);
 	kp.ready = true;
@@ -367,7 +369,8 @@ static void on_worker_death(pid_t pid, int status)
 	name_death(status, how, sizeof(how));
 	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	bool explained = poison_note(kp.poison, killed ? POISON_KILLED : POISON_CRASH, now);
-	int64_t wait = explained ? 0 : count_death(&kp.worker, now);
+	bool lived = kp.ready && now - kp.ready_ms >= LIVED_MS;
+	int64_t wait = explained || lived ? 0 : count_death(&kp.worker, now);
 	spawn_drop_keeper(&kp.user);
 	snprintf(kp.death, sizeof(kp.death), "follows pid %d, ended by %s", (int)pid, how);
 	kp.death_ms = now;

@@ -81,7 +81,8 @@ static void show_keeper(struct runner *r, struct folder *f, uint32_t number)
 		return;
 	f->fresh_dir = false;
 	struct keep_msg m = {.type = KEEP_DIR, .n = number};
-	if (f->dir >= 0 && link_send(r->keeper, &m, sizeof(m), &f->dir, 1, false) < 0)
+	int e = f->dir >= 0 ? link_send(r->keeper, &m, sizeof(m), &f->dir, 1, false) : 0;
+	if (e < 0 && e != -EPIPE)
 		log_line(LOG_WARN, "runner: the keeper does not hold %s", f->path);
 }
 

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -40,6 +41,7 @@ static void start_runner(void)
 	assert_int_equal(link_pair(pair), 0);
 	runner = fork();
 	if (runner == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves nothing behind */
 		close(pair[0]);
 		_exit(runner_main(pair[1], &params, geteuid() == 0 ? "nobody" : NULL));
 	}

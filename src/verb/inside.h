@@ -77,7 +77,7 @@ struct verbs {
 	const char *version;
 	struct calls *calls;
 	struct call_user user;
-	struct sounds *sounds;
+	struct soundbox *sounds;
 	struct hash *tokens; /* first 8 bytes of a request's token → struct run */
 	struct link runs, bin;
 	struct timer again;  /* what found no room is tried again */
@@ -154,8 +154,8 @@ struct sound_order {
 	struct str arg[2], in;
 	int fd;             /* taken over; -1 none */
 };
-struct sounds *sounds_new(struct verbs *v);
-void sounds_free(struct sounds *ss);
+struct soundbox *soundbox_new(struct verbs *v);
+void soundbox_free(struct soundbox *ss);
 int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o) _must_; /* lets go what ref held; 0, -ENOMEM, -ENOSPC */
 void sound_let(struct sound_ref *ref);
 void sound_move(struct sound_ref *to, struct sound_ref *from);
@@ -163,10 +163,10 @@ enum sound_state sound_state(const struct sound_ref *ref);
 bool sound_missing(const struct sound_ref *ref);
 const char *sound_why(const struct sound_ref *ref, uint32_t *ret_fault);
 void sound_numbers(const struct sound_ref *ref, struct play_order *ret);
-bool sounds_answer(struct sounds *ss, const struct told *t, int fd); /* false = no sound of ours; else fd is taken over */
-void sounds_retry(struct sounds *ss);
-void sounds_runner_gone(struct sounds *ss);
-void sounds_folder_changed(struct sounds *ss);  /* what was read from the services folder may be another sound now */
+bool soundbox_answer(struct soundbox *ss, const struct told *t, int fd); /* false = no sound of ours; else fd is taken over */
+void soundbox_retry(struct soundbox *ss);
+void soundbox_runner_gone(struct soundbox *ss);
+void soundbox_folder_changed(struct soundbox *ss);  /* what was read from the services folder may be another sound now */
 
 /* table.c */
 const struct verb_info *verb_find(struct str name);

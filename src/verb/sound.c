@@ -33,7 +33,7 @@ struct sound {
 	char why[256];
 };
 
-struct sounds {
+struct soundbox {
 	struct verbs *v;
 	struct table *table;
 	struct hash *by_key, *by_token;
@@ -41,9 +41,9 @@ struct sounds {
 	uint64_t bytes;
 };
 
-struct sounds *sounds_new(struct verbs *v)
+struct soundbox *soundbox_new(struct verbs *v)
 {
-	struct sounds *ss = calloc(1, sizeof(*ss));
+	struct soundbox *ss = calloc(1, sizeof(*ss));
 
 	if (!ss)
 		return NULL;
@@ -54,7 +54,7 @@ struct sounds *sounds_new(struct verbs *v)
 	ss->by_token = hash_new(SOUNDS_MAX);
 	if (ss->table && ss->by_key && ss->by_token)
 		return ss;
-	sounds_free(ss);
+	soundbox_free(ss);
 	return NULL;
 }
 
@@ -66,14 +66,14 @@ static uint64_t token_hash(const uint8_t token[16])
 	return k;
 }
 
-static void sound_unname(struct sounds *ss, struct sound *s)
+static void sound_unname(struct soundbox *ss, struct sound *s)
 {
 	if (!s->stale)
 		hash_drop(ss->by_key, s->key_hash, s);
 	s->stale = true;
 }
 
-static void sound_free(struct sounds *ss, struct sound *s)
+static void sound_free(struct soundbox *ss, struct sound *s)
 {
 	sound_unname(ss, s);
 	if (s->state == SOUND_CAME || s->state == SOUND_READY)
@@ -86,7 +86,7 @@ static void sound_free(struct sounds *ss, struct sound *s)
 	table_drop(ss->table, s->h);
 }
 
-void sounds_free(struct sounds *ss)
+void soundbox_free(struct soundbox *ss)
 {
 	if (!ss)
 		return;
@@ -100,7 +100,7 @@ void sounds_free(struct sounds *ss)
 
 /* ---- room ---- */
 
-static void media_drop(struct sounds *ss, struct sound *s)
+static void media_drop(struct soundbox *ss, struct sound *s)
 {
 	struct media_cmd c = {.kind = MEDIA_SOUND_DROP, .sound = {.sound = handle_slot(s->h), .sound_gen = handle_gen(s->h)}};
 
@@ -109,7 +109,7 @@ static void media_drop(struct sounds *ss, struct sound *s)
 	sound_free(ss, s);
 }
 
-static int make_room(struct sounds *ss, uint64_t bytes)
+static int make_room(struct soundbox *ss, uint64_t bytes)
 {
 	uint64_t max = limit_of(LIMIT_SOUND_CACHE);
 
@@ -147,7 +147,7 @@ static char *key_make(const struct sound_order *o, size_t *ret_n)
 	return k.p;
 }
 
-static struct sound *key_find(struct sounds *ss, const char *key, size_t n, uint64_t h)
+static struct sound *key_find(struct soundbox *ss, const char *key, size_t n, uint64_t h)
 {
 	struct sound *s;
 
@@ -165,7 +165,7 @@ static void token_make(uint8_t token[16], const char *key, size_t n)
 	memcpy(token, half, 16);
 }
 
-static struct sound *sound_new(struct sounds *ss, const struct sound_order *o, char *key, size_t n, uint64_t hash)
+static struct sound *sound_new(struct soundbox *ss, const struct sound_order *o, char *key, size_t n, uint64_t hash)
 {
 	handle h;
 	struct sound *s = make_room(ss, 0) < 0 ? NULL : table_add(ss->table, &h);
@@ -188,10 +188,10 @@ static struct sound *sound_new(struct sounds *ss, const struct sound_order *o, c
 	return NULL;
 }
 
-static void fail(struct sounds *ss, struct sound *s, uint32_t fault, const char *why);
+static void fail(struct soundbox *ss, struct sound *s, uint32_t fault, const char *why);
 
 /* true = it failed, and those who waited were told (any sound may be gone). */
-static bool sound_order(struct sounds *ss, struct sound *s)
+static bool sound_order(struct soundbox *ss, struct sound *s)
 {
 	struct ask q = {.kind = s->kind, .token = s->token, .arg = {s->arg[0], s->arg[1]}, .in = s->in, .wall_ms = SOUND_WALL_MS, .fd = s->fd};
 	int err;
@@ -224,7 +224,7 @@ static void ref_hang(struct sound_ref *ref, struct sound *s, struct run *r)
 
 int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o)
 {
-	struct sounds *ss = r->v->sounds;
+	struct soundbox *ss = r->v->sounds;
 	size_t n = 0;
 	char *key = key_make(o, &n);
 	uint64_t hash = key ? str_hash(str_n(key, n)) : 0;
@@ -261,7 +261,7 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 void sound_let(struct sound_ref *ref)
 {
 	struct sound *s = ref->s;
-	struct sounds *ss;
+	struct soundbox *ss;
 
 	if (!s)
 		return;
@@ -322,7 +322,7 @@ void sound_numbers(const struct sound_ref *ref, struct play_order *ret)
 /* ---- answers ---- */
 
 /* Each who waits is told. One who is told may let go of any sound, this one too: a link of our own keeps it, and the list is taken apart from its head. */
-static void tell(struct sounds *ss, struct sound *s)
+static void tell(struct soundbox *ss, struct sound *s)
 {
 	struct link waiting, guard;
 
@@ -351,7 +351,7 @@ static void tell(struct sounds *ss, struct sound *s)
 		media_drop(ss, s);
 }
 
-static void fail(struct sounds *ss, struct sound *s, uint32_t fault, const char *why)
+static void fail(struct soundbox *ss, struct sound *s, uint32_t fault, const char *why)
 {
 	struct out o = OUT(s->why);
 
@@ -364,7 +364,7 @@ static void fail(struct sounds *ss, struct sound *s, uint32_t fault, const char 
 }
 
 /* CAME: to the media threads; when they have it, to those who wait. */
-static void hand_on(struct sounds *ss, struct sound *s)
+static void hand_on(struct soundbox *ss, struct sound *s)
 {
 	struct media_cmd c = {.kind = MEDIA_SOUND,
 	    .sound = {.sound = handle_slot(s->h), .sound_gen = handle_gen(s->h), .n_samples = s->n_samples}};
@@ -393,7 +393,7 @@ static bool is_whole(int fd, uint32_t n_samples)
 	return n_samples == 0 || (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= (uint64_t)n_samples * SAMPLE_SIZE);
 }
 
-static void came(struct sounds *ss, struct sound *s, const struct told *t, int fd)
+static void came(struct soundbox *ss, struct sound *s, const struct told *t, int fd)
 {
 	runner_taken(ss->v, s->token, false);
 	if (!t->fault && is_whole(fd, t->n) && make_room(ss, (uint64_t)t->n * SAMPLE_SIZE) == 0) {
@@ -415,7 +415,7 @@ static void came(struct sounds *ss, struct sound *s, const struct told *t, int f
 		fail(ss, s, 90004, "the cache is full of sounds in use");
 }
 
-bool sounds_answer(struct sounds *ss, const struct told *t, int fd)
+bool soundbox_answer(struct soundbox *ss, const struct told *t, int fd)
 {
 	struct sound *s = NULL;
 
@@ -438,7 +438,7 @@ bool sounds_answer(struct sounds *ss, const struct told *t, int fd)
 }
 
 /* A run that is told may free any sound: each pass begins again after one that told. */
-static bool retry_one(struct sounds *ss)
+static bool retry_one(struct soundbox *ss)
 {
 	LINK_EACH(l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
@@ -455,13 +455,13 @@ static bool retry_one(struct sounds *ss)
 	return false;
 }
 
-void sounds_retry(struct sounds *ss)
+void soundbox_retry(struct soundbox *ss)
 {
 	while (retry_one(ss))
 		;
 }
 
-static bool lost_one(struct sounds *ss)
+static bool lost_one(struct soundbox *ss)
 {
 	LINK_EACH(l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
@@ -478,14 +478,14 @@ static bool lost_one(struct sounds *ss)
 	return false;
 }
 
-void sounds_runner_gone(struct sounds *ss)
+void soundbox_runner_gone(struct soundbox *ss)
 {
 	while (lost_one(ss))
 		;
-	sounds_retry(ss);
+	soundbox_retry(ss);
 }
 
-void sounds_folder_changed(struct sounds *ss)
+void soundbox_folder_changed(struct soundbox *ss)
 {
 	LINK_EACH_SAFE(l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);

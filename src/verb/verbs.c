@@ -265,7 +265,7 @@ static void folder_news(struct verbs *v)
 	if (v->edition == services_edition(v->services))
 		return;
 	v->edition = services_edition(v->services);
-	sounds_folder_changed(v->sounds);
+	soundbox_folder_changed(v->sounds);
 	LINK_EACH_SAFE(l, &v->runs) {
 		struct run *r = container_of(l, struct run, link);
 
@@ -311,7 +311,7 @@ void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64
 	told_read(a, &t);
 	if (t.state == TOLD_FOLDER) {
 		folder(v, &t, fd);
-	} else if (sounds_answer(v->sounds, &t, fd)) {
+	} else if (soundbox_answer(v->sounds, &t, fd)) {
 		return; /* the fd is its */
 	} else if ((r = request_find(v, t.token)) != NULL) {
 		char sid[35];
@@ -341,7 +341,7 @@ void verbs_runner_gone(struct verbs *v, int64_t now_ms)
 		if (is_waited_for(r))
 			run_go(r, request_runner_gone(r));
 	}
-	sounds_runner_gone(v->sounds);
+	soundbox_runner_gone(v->sounds);
 }
 
 /* ---- time ---- */
@@ -365,7 +365,7 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 		if (r->unsent && is_waited_for(r))
 			run_go(r, request_retry(r));
 	}
-	sounds_retry(v->sounds);
+	soundbox_retry(v->sounds);
 }
 
 static void bin_empty(struct verbs *v)
@@ -399,7 +399,7 @@ struct verbs *verbs_new(const struct verbs_opts *o)
 	link_init(&v->runs);
 	link_init(&v->bin);
 	timer_init(&v->again, again_due, v);
-	v->sounds = sounds_new(v);
+	v->sounds = soundbox_new(v);
 	v->tokens = hash_new(1 << 20);
 	if (v->sounds && v->tokens)
 		return v;
@@ -415,7 +415,7 @@ void verbs_free(struct verbs *v)
 	while (!link_alone(&v->runs))
 		run_free(container_of(v->runs.next, struct run, link));
 	bin_empty(v);
-	sounds_free(v->sounds);
+	soundbox_free(v->sounds);
 	hash_free(v->tokens);
 	free(v);
 }

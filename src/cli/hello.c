@@ -6,6 +6,7 @@
 #include "cli/cli_int.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "keeper/keeper.h"
@@ -110,7 +111,8 @@ void hello_ready(const struct worker *w)
 {
 	char sip[PARAM_SIP_MAX * 64], http[64], one[64], program[520];
 	struct out o = OUT(sip);
-	bool local = !strcmp(hello_addr(&w->sip_at[0].bound, one, sizeof(one)), "127.0.0.1:5060");
+	struct addr dial;
+	bool local;
 
 	for (int i = 0; i < w->p.n_sip; i++)
 		out_f(&o, "%s%s", i ? "," : "", hello_addr(&w->sip_at[i].bound, one, sizeof(one)));
@@ -119,7 +121,15 @@ void hello_ready(const struct worker *w)
 	fprintf(stderr, "hookswitch %s: listening on sip %s (udp and tcp), http %s; data in %s; at most %llu calls\n", HOOKSWITCH_VERSION, sip, http, w->p.data,
 		(unsigned long long)w->p.max_calls);
 	hello_numbers(w);
-	hello_addr(&w->sip_at[0].bound, one, sizeof(one));
+	dial = w->sip_at[0].bound;
+	if (addr_is_any(&dial)) { /* every address of this machine: the one that is always there */
+		uint16_t port = dial.port;
+
+		(void)!addr_parse(dial.family == AF_INET6 ? STR("::1") : STR("127.0.0.1"), &dial);
+		dial.port = port;
+	}
+	hello_addr(&dial, one, sizeof(one));
+	local = !strcmp(one, "127.0.0.1:5060");
 	hello_program(program, sizeof(program));
 	fprintf(stderr, "the first call: %s call 100%s%s\n", program, local ? "" : " --server ", local ? "" : one);
 	fprintf(stderr, "  or dial sip:100@%s on a softphone, with the setting \"no registration\" (no account is needed)\n", one);

@@ -267,7 +267,7 @@ static void on_stop(void *arg, int nth)
 		calls_end_all(w->calls, now);
 		return;
 	}
-	log_line(LOG_INFO, "stopping: no new calls; %u living ones have %llu s", calls_count(w->calls), (unsigned long long)w->p.drain_s);
+	log_line(LOG_INFO, "stopping: no new calls; those that live (%u) have %llu s", calls_count(w->calls), (unsigned long long)w->p.drain_s);
 	calls_drain(w->calls, now);
 	timer_set(w->wheel, &w->drain, now + (int64_t)w->p.drain_s * 1000);
 }

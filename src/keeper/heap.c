@@ -12,10 +12,10 @@
 
 #include "keeper/keeper_int.h"
 
-#define UNIT       64u
-#define HEAD       16u
-#define N_ORDERS   32
-#define NO_UNIT    UINT32_MAX
+#define UNIT     64u
+#define HEAD     16u
+#define N_ORDERS 32
+#define NO_UNIT  UINT32_MAX
 
 struct block_head {
 	uint32_t n, crc;
@@ -27,7 +27,7 @@ struct heap {
 	char *mem;
 	const uint8_t *key;
 	uint32_t n_units, used_units;
-	bool adopting;         /* nothing is handed out until the sweep has said what is free */
+	bool adopting; /* nothing is handed out until the sweep has said what is free */
 	uint32_t free_head[N_ORDERS];
 	uint8_t *order;        /* by first unit of a free block: order + 1; 0 = not the start of a free block */
 	uint32_t *next, *prev; /* by first unit of a free block */

@@ -16,13 +16,13 @@
 
 #include "keeper/keeper_int.h"
 
-#define N_SOCKETS   64
-#define N_MEMORIES  16
-#define N_POOLS     8
-#define N_PAIRS     16384
-#define N_CONNS     4096
-#define SWEEP_MS    5000 /* at most this often the whole range is tried again for ports that others have freed */
-#define DRAIN_MAX   256
+#define N_SOCKETS  64
+#define N_MEMORIES 16
+#define N_POOLS    8
+#define N_PAIRS    16384
+#define N_CONNS    4096
+#define SWEEP_MS   5000 /* at most this often the whole range is tried again for ports that others have freed */
+#define DRAIN_MAX  256
 
 struct socket_held {
 	struct addr asked, bound;

@@ -27,13 +27,13 @@
 #define BACKOFF_MS     100
 #define BACKOFF_MAX_MS 5000
 #define END_MS         2000 /* until a process that was told to end is ended */
-#define LIVED_MS       500 /* a worker that was ready for so long is no part of a row of deaths */
+#define LIVED_MS       500  /* a worker that was ready for so long is no part of a row of deaths */
 #define N_WANTS        16
 #define N_DIRS         2
 
-struct one { /* worker or runner */
-	pid_t pid; /* 0 = none lives */
-	int link;  /* -1 = none */
+struct one {                 /* worker or runner */
+	pid_t pid;           /* 0 = none lives */
+	int link;            /* -1 = none */
 	int64_t start_at_ms; /* when the next is started; 0 = not planned */
 	int64_t kill_at_ms;  /* 0 = never */
 	int64_t deaths_ms[DEATHS_MAX];
@@ -45,17 +45,20 @@ static struct {
 	struct one worker, runner;
 	struct ids user;
 	struct poison_page *poison;
-	struct { uint8_t pool; uint32_t n; } wants[N_WANTS];
+	struct {
+		uint8_t pool;
+		uint32_t n;
+	} wants[N_WANTS];
 	uint32_t n_wants;
-	bool blocked;        /* the worker's socket took no more */
-	int dirs[N_DIRS];    /* folders that the runner opened at its first start */
-	int runner_link;     /* the worker's end of a link to the runner that no worker has yet; -1 */
-	int stops;           /* SIGTERMs so far */
+	bool blocked;     /* the worker's socket took no more */
+	int dirs[N_DIRS]; /* folders that the runner opened at its first start */
+	int runner_link;  /* the worker's end of a link to the runner that no worker has yet; -1 */
+	int stops;        /* SIGTERMs so far */
 	int stops_told;
 	bool ready, was_ready; /* this worker; any worker */
 	bool done;
 	int code;
-	char death[96];      /* what the last worker died of, for the line when the next one is ready */
+	char death[128]; /* what the last worker died of, for the line when the next one is ready */
 	int64_t death_ms, ready_ms;
 } kp;
 
@@ -270,18 +273,31 @@ static void on_worker_message(struct keep_msg *m, int *fds, int n_fds)
 	}
 	link_close_fds(fds, n_fds);
 	switch (m->type) {
-	case KEEP_SOCKET: on_socket(m); break;
-	case KEEP_MEMORY: on_memory(m); break;
+	case KEEP_SOCKET:
+		on_socket(m);
+		break;
+	case KEEP_MEMORY:
+		on_memory(m);
+		break;
 	case KEEP_FETCH:
-	case KEEP_CONNS: on_fetch(m); break;
+	case KEEP_CONNS:
+		on_fetch(m);
+		break;
 	case KEEP_POOL:
 		m->err = hold_pool(m->pairs.pool, &m->pairs.host, m->pairs.low, m->pairs.high);
 		answer(m, NULL, 0);
 		break;
-	case KEEP_WANT: on_want(m); break;
-	case KEEP_DROP: hold_drop_conn(&m->flow); break;
-	case KEEP_READY: on_ready(); break;
-	default: say("the worker sent a message of unknown type %u", m->type);
+	case KEEP_WANT:
+		on_want(m);
+		break;
+	case KEEP_DROP:
+		hold_drop_conn(&m->flow);
+		break;
+	case KEEP_READY:
+		on_ready();
+		break;
+	default:
+		say("the worker sent a message of unknown type %u", m->type);
 	}
 }
 

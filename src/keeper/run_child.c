@@ -20,10 +20,10 @@
 
 #include "keeper/keeper_int.h"
 
-#define MIB           (1ull << 20)
-#define FILE_MAX      (64 * MIB)  /* that a script may write */
-#define WORK_CPU_S    10
-#define WORK_DATA     (512 * MIB)
+#define MIB        (1ull << 20)
+#define FILE_MAX   (64 * MIB) /* that a script may write */
+#define WORK_CPU_S 10
+#define WORK_DATA  (512 * MIB)
 
 static int limit(int what, rlim_t soft, rlim_t hard)
 {
@@ -197,7 +197,8 @@ _noreturn_ static void watch(const struct run_child *c, pid_t main_pid, const si
 			break;
 	end_all(main_pid, &e);
 	struct run_report r = {.wait_status = e.status,
-	    .cpu_ms = (uint32_t)(e.used.ru_utime.tv_sec + e.used.ru_stime.tv_sec) * 1000u + (uint32_t)((e.used.ru_utime.tv_usec + e.used.ru_stime.tv_usec) / 1000)};
+			       .cpu_ms = (uint32_t)(e.used.ru_utime.tv_sec + e.used.ru_stime.tv_sec) * 1000u +
+					 (uint32_t)((e.used.ru_utime.tv_usec + e.used.ru_stime.tv_usec) / 1000)};
 	_exit(write(c->report, &r, sizeof(r)) == (ssize_t)sizeof(r) ? 0 : 126);
 }
 

@@ -27,7 +27,7 @@ struct runner {
 	int keeper, worker, signals; /* links: -1 = none */
 	struct folder services, sounds;
 	struct runs *runs;
-	bool blocked;                /* the worker's link took no more */
+	bool blocked; /* the worker's link took no more */
 	bool end;
 	char refusal[160];
 	struct pollfd polled[N_POLL];

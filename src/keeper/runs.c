@@ -20,13 +20,13 @@
 #include "keeper/keeper_int.h"
 
 #define N_RUNS       1024
-#define N_KEPT       256          /* answers kept for those who do not come to take them */
+#define N_KEPT       256 /* answers kept for those who do not come to take them */
 #define KEPT_BYTES   (64u << 20)
 #define KEEP_MS      120000
 #define SOUNDS_ALIVE 4
 #define SOUND_MS     15000
 #define ENV_MAX      512
-#define KILL_MS      2000         /* a warden that was told to end is ended */
+#define KILL_MS      2000 /* a warden that was told to end is ended */
 #define READ_MAX     65536
 
 enum step { STEP_FREE, STEP_WAITING, STEP_ALIVE, STEP_DONE };
@@ -44,7 +44,7 @@ struct run {
 	bool told;
 	char tail[512]; /* of stderr */
 	size_t tail_n;
-	char name[64];  /* of the script, or the voice */
+	char name[64]; /* of the script, or the voice */
 	struct sound_key key;
 	bool has_key;
 	uint64_t order; /* of arrival */
@@ -55,11 +55,14 @@ struct runs {
 	uint8_t key[2][16];
 	struct sounds *sounds;
 	struct run all[N_RUNS];
-	int top; /* all above are free */
+	int top;               /* all above are free */
 	struct run_answer now; /* an answer that belongs to no run, on its way */
 	bool has_now;
 	uint64_t order;
-	struct { struct run *run; int fd; } polled[N_RUNS * 2];
+	struct {
+		struct run *run;
+		int fd;
+	} polled[N_RUNS * 2];
 };
 
 struct runs *runs_new(const struct runs_opts *o)
@@ -220,12 +223,22 @@ static enum run_fault open_fault(struct run_answer *a, const struct folder *f, c
 {
 	switch (err) {
 	case -ENOENT:
-	case -ENOTDIR: last_words(a, f->dir < 0 ? "the folder %s is not there (%s)" : "no file %s/%s", f->path, path); return RUN_NOT_FOUND;
+	case -ENOTDIR:
+		last_words(a, f->dir < 0 ? "the folder %s is not there (%s)" : "no file %s/%s", f->path, path);
+		return RUN_NOT_FOUND;
 	case -EXDEV:
-	case -ELOOP: last_words(a, "%s is a link that leaves %s", path, f->path); return RUN_NOT_FOUND;
-	case -EISDIR: last_words(a, "%s/%s is no file", f->path, path); return RUN_NOT_FOUND;
-	case -EACCES: last_words(a, "%s/%s may not be read by us", f->path, path); return RUN_NOT_FOUND;
-	default: last_words(a, "%s/%s: %s", f->path, path, strerror(-err)); return RUN_SYSTEM;
+	case -ELOOP:
+		last_words(a, "%s is a link that leaves %s", path, f->path);
+		return RUN_NOT_FOUND;
+	case -EISDIR:
+		last_words(a, "%s/%s is no file", f->path, path);
+		return RUN_NOT_FOUND;
+	case -EACCES:
+		last_words(a, "%s/%s may not be read by us", f->path, path);
+		return RUN_NOT_FOUND;
+	default:
+		last_words(a, "%s/%s: %s", f->path, path, strerror(-err));
+		return RUN_SYSTEM;
 	}
 }
 
@@ -441,7 +454,7 @@ static enum run_fault open_sound_file(struct runs *r, struct run *x, const struc
 	char stamp[160];
 	struct out o = OUT(stamp);
 	out_f(&o, "|%llu|%llu|%lld|%lld.%ld", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-	    (long)st.st_mtim.tv_nsec);
+	      (long)st.st_mtim.tv_nsec);
 	key_of(r, x, q, out_view(&o));
 	return RUN_OK;
 }

@@ -16,8 +16,8 @@
 
 #include "keeper/keeper_int.h"
 
-#define PAGE     4096u
-#define RECORD   512u /* both kinds: layout.h */
+#define PAGE   4096u
+#define RECORD 512u /* both kinds: layout.h */
 
 struct slot_note { /* what the writer remembers of a slot: which copy counts, and its generation */
 	uint32_t generation;

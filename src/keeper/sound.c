@@ -15,9 +15,9 @@
 
 #define FULL        32768.0
 #define TARGET_DB   -20.0
-#define GAIN_MAX_DB 40.0  /* what is softer than −60 dBFS is no speech */
-#define SPEECH_DB   16.0  /* a frame is speech when it is at most this much below the mean of speech (ITU-T P.56 takes 15.9) */
-#define KNEE        0.7   /* of full: above it peaks are bent, not cut */
+#define GAIN_MAX_DB 40.0 /* what is softer than −60 dBFS is no speech */
+#define SPEECH_DB   16.0 /* a frame is speech when it is at most this much below the mean of speech (ITU-T P.56 takes 15.9) */
+#define KNEE        0.7  /* of full: above it peaks are bent, not cut */
 #define CEILING     0.95
 #define N_SOUNDS    512
 

@@ -161,7 +161,7 @@ static int place_fds(const struct spawn *s)
 _noreturn_ static void child(const struct spawn *s, pid_t parent)
 {
 	spawn_clean_signals();
-	(void)signal(SIGHUP, SIG_IGN); /* until the program says what it means */
+	(void)signal(SIGHUP, SIG_IGN);          /* until the program says what it means */
 	int r = setpgid(0, 0) < 0 ? -errno : 0; /* Ctrl-C at the terminal is the keeper's: it tells the others */
 	if (r == 0)
 		r = place_fds(s);

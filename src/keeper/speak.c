@@ -31,23 +31,32 @@ static size_t next_char(struct str s, uint32_t *ret)
 
 static const char *fold(uint32_t c)
 {
-	static const char *const latin[64] = {"A", "A", "A", "A", "Ae", "A", "Ae", "C", "E", "E", "E", "E", "I", "I", "I", "I", "Th", "N", "O", "O", "O", "O", "Oe",
-	    "x", "O", "U", "U", "U", "Ue", "Y", "Th", "ss", "a", "a", "a", "a", "ae", "a", "ae", "c", "e", "e", "e", "e", "i", "i", "i", "i", "th", "n", "o", "o", "o",
-	    "o", "oe", "/", "o", "u", "u", "u", "ue", "y", "th", "y"};
+	static const char *const latin[64] = {"A",  "A", "A", "A", "Ae", "A", "Ae", "C", "E", "E", "E", "E", "I",  "I", "I",  "I",
+					      "Th", "N", "O", "O", "O",  "O", "Oe", "x", "O", "U", "U", "U", "Ue", "Y", "Th", "ss",
+					      "a",  "a", "a", "a", "ae", "a", "ae", "c", "e", "e", "e", "e", "i",  "i", "i",  "i",
+					      "th", "n", "o", "o", "o",  "o", "oe", "/", "o", "u", "u", "u", "ue", "y", "th", "y"};
 	if (c >= 0xc0 && c <= 0xff)
 		return latin[c - 0xc0];
 	switch (c) {
 	case 0x2018:
-	case 0x2019: return "'";
+	case 0x2019:
+		return "'";
 	case 0x201c:
-	case 0x201d: return "\"";
+	case 0x201d:
+		return "\"";
 	case 0x2013:
-	case 0x2014: return ", ";
-	case 0x2026: return "...";
-	case 0x20ac: return " euros ";
-	case 0xa3: return " pounds ";
-	case 0xb0: return " degrees ";
-	default: return " ";
+	case 0x2014:
+		return ", ";
+	case 0x2026:
+		return "...";
+	case 0x20ac:
+		return " euros ";
+	case 0xa3:
+		return " pounds ";
+	case 0xb0:
+		return " degrees ";
+	default:
+		return " ";
 	}
 }
 

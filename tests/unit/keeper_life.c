@@ -182,7 +182,7 @@ static int open_all(void)
 	if (keep_ready(wk.keep) < 0)
 		return -1;
 	tell("ready life=%u fresh=%d pid=%d udp=%u tcp=%u inode=%lu,%lu pair=%u,%lu keeper=%d", wk.mem->lives, fresh, (int)getpid(), udp.port, tcp.port,
-	    inode_of(wk.udp), inode_of(wk.listen), wk.pair.port, inode_of(wk.pair.rtp_fd), keep_pid(wk.keep) == getppid());
+	     inode_of(wk.udp), inode_of(wk.listen), wk.pair.port, inode_of(wk.pair.rtp_fd), keep_pid(wk.keep) == getppid());
 	return keep_want_pairs(wk.keep, 0, 2);
 }
 
@@ -234,8 +234,9 @@ static void hear(const char *begin)
 static void hear_ready(void)
 {
 	hear("ready ");
-	assert_int_equal(sscanf(heard, "ready life=%u fresh=%u pid=%d udp=%u tcp=%u inode=%63s pair=%63s keeper=%u", &life, &fresh, &worker_pid, &udp_port, &tcp_port,
-			     sockets, pair, &keeper_ok), 8);
+	assert_int_equal(sscanf(heard, "ready life=%u fresh=%u pid=%d udp=%u tcp=%u inode=%63s pair=%63s keeper=%u", &life, &fresh, &worker_pid, &udp_port,
+				&tcp_port, sockets, pair, &keeper_ok),
+			 8);
 	assert_int_equal(keeper_ok, 1);
 }
 

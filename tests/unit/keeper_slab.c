@@ -250,12 +250,8 @@ static void random_work_and_adoption(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(records_survive),
-	    cmocka_unit_test(other_memory_is_refused),
-	    cmocka_unit_test(torn_writes_keep_the_old_record),
-	    cmocka_unit_test(both_torn_is_no_record),
-	    cmocka_unit_test(texts_are_shared_and_counted),
-	    cmocka_unit_test(bogus_texts_are_empty),
+	    cmocka_unit_test(records_survive),          cmocka_unit_test(other_memory_is_refused),      cmocka_unit_test(torn_writes_keep_the_old_record),
+	    cmocka_unit_test(both_torn_is_no_record),   cmocka_unit_test(texts_are_shared_and_counted), cmocka_unit_test(bogus_texts_are_empty),
 	    cmocka_unit_test(random_work_and_adoption),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

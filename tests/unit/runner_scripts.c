@@ -331,8 +331,9 @@ static void leaves_children(void **state)
 {
 	char text[600];
 	snprintf(text, sizeof(text),
-	    "#!/bin/sh\nsleep 7770001 &\nsetsid sleep 7770001 &\n(setsid setsid sh -c 'setsid sleep 7770001 & echo > %s/up; wait' &)\n"
-	    "while [ ! -e %s/up ]; do sleep 0.01; done\necho done\n", marks, marks);
+		 "#!/bin/sh\nsleep 7770001 &\nsetsid sleep 7770001 &\n(setsid setsid sh -c 'setsid sleep 7770001 & echo > %s/up; wait' &)\n"
+		 "while [ ! -e %s/up ]; do sleep 0.01; done\necho done\n",
+		 marks, marks);
 	write_file("120", text, 0755);
 	run("120", 0);
 	assert_int_equal(answer.fault, RUN_OK);

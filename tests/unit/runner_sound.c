@@ -211,10 +211,12 @@ static double pitch(void)
 
 static void decodes(void **state)
 {
-	static const struct { const char *name; int rate, channels, format; } files[] = {
-	    {"a.wav", 8000, 1, SF_FORMAT_WAV | SF_FORMAT_PCM_16}, {"b.wav", 44100, 2, SF_FORMAT_WAV | SF_FORMAT_PCM_24},
-	    {"c.wav", 8000, 1, SF_FORMAT_WAV | SF_FORMAT_GSM610}, {"d.aiff", 48000, 1, SF_FORMAT_AIFF | SF_FORMAT_PCM_16},
-	    {"e.au", 16000, 1, SF_FORMAT_AU | SF_FORMAT_ULAW},    {"f.flac", 22050, 1, SF_FORMAT_FLAC | SF_FORMAT_PCM_16}};
+	static const struct {
+		const char *name;
+		int rate, channels, format;
+	} files[] = {{"a.wav", 8000, 1, SF_FORMAT_WAV | SF_FORMAT_PCM_16}, {"b.wav", 44100, 2, SF_FORMAT_WAV | SF_FORMAT_PCM_24},
+		     {"c.wav", 8000, 1, SF_FORMAT_WAV | SF_FORMAT_GSM610}, {"d.aiff", 48000, 1, SF_FORMAT_AIFF | SF_FORMAT_PCM_16},
+		     {"e.au", 16000, 1, SF_FORMAT_AU | SF_FORMAT_ULAW},    {"f.flac", 22050, 1, SF_FORMAT_FLAC | SF_FORMAT_PCM_16}};
 	for (size_t i = 0; i < N_ELEMENTS(files); i++) {
 		write_wave(files[i].name, files[i].rate, files[i].channels, files[i].format, 440, i % 2 ? 0.9 : 0.01);
 		post(RUN_DECODE, i % 2 ? "services" : "sounds", files[i].name, "", -1);
@@ -305,14 +307,8 @@ static void forgets_the_oldest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(speaks),
-	    cmocka_unit_test(speaks_the_same_again),
-	    cmocka_unit_test(once_for_all),
-	    cmocka_unit_test(says_nothing_politely),
-	    cmocka_unit_test(decodes),
-	    cmocka_unit_test(decodes_a_body),
-	    cmocka_unit_test(what_is_no_sound),
-	    cmocka_unit_test(forgets_the_oldest),
+	    cmocka_unit_test(speaks),  cmocka_unit_test(speaks_the_same_again), cmocka_unit_test(once_for_all),     cmocka_unit_test(says_nothing_politely),
+	    cmocka_unit_test(decodes), cmocka_unit_test(decodes_a_body),        cmocka_unit_test(what_is_no_sound), cmocka_unit_test(forgets_the_oldest),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -43,11 +43,11 @@ static int line_of(const struct reading *r)
 	return (int)MIN(XML_GetCurrentLineNumber(r->parser), 1000000u);
 }
 
-#define STOP(r, num, ...)                                               \
-	do {                                                            \
-		if (!(r)->fault.code)                                   \
-			fault_set(&(r)->fault, num, line_of(r), __VA_ARGS__);  \
-		XML_StopParser((r)->parser, XML_FALSE);                 \
+#define STOP(r, num, ...)                                                                                                                                      \
+	do {                                                                                                                                                   \
+		if (!(r)->fault.code)                                                                                                                          \
+			fault_set(&(r)->fault, num, line_of(r), __VA_ARGS__);                                                                                  \
+		XML_StopParser((r)->parser, XML_FALSE);                                                                                                        \
 	} while (0)
 
 static void warn(struct reading *r, const char *what, const char *name)

@@ -125,4 +125,5 @@ enum step body_answer(struct run *r, const struct told *t, int fd)
 	return s;
 }
 
-const struct verb_impl verb_body = {.name = "audio", .prepare = body_prepare, .begin = body_begin, .event = body_event, .resume = body_resume, .sound = body_on};
+const struct verb_impl verb_body = {
+    .name = "audio", .prepare = body_prepare, .begin = body_begin, .event = body_event, .resume = body_resume, .sound = body_on};

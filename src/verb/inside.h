@@ -39,12 +39,13 @@ enum phase {
 	AT_REQUEST, /* a request is in flight */
 	AT_ANSWER,  /* the answer was ordered; the verb begins when it is there */
 	AT_VERB,
-	AT_END,     /* rejected, hung up or ended */
+	AT_END, /* rejected, hung up or ended */
 };
 
 struct run {
 	struct verbs *v;
 	struct call *c;
+	char sid[35];     /* for log lines and panics */
 	struct link link; /* in verbs.runs; over: in verbs.bin */
 	enum phase phase;
 	bool busy;        /* the driver works on it */
@@ -58,13 +59,13 @@ struct run {
 	int told_at;      /* index of the verb that was traced last; -1 none */
 	struct document *doc;
 	struct sound_ref cur, next;
-	char *text;       /* of a Say: white space folded */
+	char *text; /* of a Say: white space folded */
 	size_t text_n;
-	uint64_t said;    /* samples of this turn of a Say */
+	uint64_t said;      /* samples of this turn of a Say */
 	uint32_t pos, loop; /* where the play that is to be resumed stood */
-	int body_fd;      /* an audio body that is to be decoded; -1 none */
-	int suffix;       /* which one of a bare sound name is tried */
-	char file[44];    /* that the request in flight asks */
+	int body_fd;        /* an audio body that is to be decoded; -1 none */
+	int suffix;         /* which one of a bare sound name is tried */
+	char file[44];      /* that the request in flight asks */
 	enum service_kind kind;
 };
 
@@ -80,10 +81,13 @@ struct verbs {
 	struct soundbox *sounds;
 	struct hash *tokens; /* first 8 bytes of a request's token → struct run */
 	struct link runs, bin;
-	struct timer again;  /* what found no room is tried again */
+	struct timer again; /* what found no room is tried again */
 	int64_t now_ms;
-	uint32_t edition;    /* of the services, that was acted upon */
-	struct { uint8_t token[16]; bool kill; } owed[OWED_MAX]; /* TAKEN and KILL that found no room */
+	uint32_t edition; /* of the services, that was acted upon */
+	struct {
+		uint8_t token[16];
+		bool kill;
+	} owed[OWED_MAX]; /* TAKEN and KILL that found no room */
 	int n_owed;
 };
 
@@ -92,8 +96,8 @@ struct verb_impl {
 	enum step (*prepare)(struct run *r, const struct node *n); /* before the answer: orders what takes time. STEP_WAIT = fine; may be NULL */
 	enum step (*begin)(struct run *r, const struct node *n);
 	enum step (*event)(struct run *r, const struct node *n, const struct call_event *e);
-	enum step (*resume)(struct run *r, const struct node *n);  /* after a restart, verb_state != VS_NEW */
-	enum step (*sound)(struct run *r, const struct node *n);   /* the awaited sound is ready or failed */
+	enum step (*resume)(struct run *r, const struct node *n); /* after a restart, verb_state != VS_NEW */
+	enum step (*sound)(struct run *r, const struct node *n);  /* the awaited sound is ready or failed */
 };
 extern const struct verb_impl verb_say, verb_play, verb_pause, verb_hangup, verb_reject, verb_echo, verb_body;
 
@@ -102,19 +106,19 @@ void run_go(struct run *r, enum step s);
 enum step run_resume(struct run *r);
 enum step run_event(struct run *r, const struct call_event *e);
 enum step run_sound(struct run *r);
-enum step run_answer_first(struct run *r);    /* STEP_WAIT: begin comes again when it is up */
-bool run_is_first(const struct run *r);       /* no known verb stands before this one */
+enum step run_answer_first(struct run *r); /* STEP_WAIT: begin comes again when it is up */
+bool run_is_first(const struct run *r);    /* no known verb stands before this one */
 enum step run_end(struct run *r, enum call_party by, const char *reason);
 /* Replaces the document: parsed, kept, path at its begin, committed. type with parameters. 0 or a fault code (ret_f filled); on a fault nothing changed that counts. */
 uint32_t run_document(struct run *r, struct str type, struct str body, int status, struct str base, struct fault *ret_f) _must_;
-int run_verbs(const struct run *r);           /* how many verbs the document has */
-void run_let_go(struct run *r);               /* of the verb: sounds, text, timer */
+int run_verbs(const struct run *r); /* how many verbs the document has */
+void run_let_go(struct run *r);     /* of the verb: sounds, text, timer */
 
 /* trouble.c */
 enum step run_error(struct run *r, uint32_t code, const char *fmt, ...) _printf_(3, 4);
 void run_warn(struct run *r, uint32_t code, int line, const char *fmt, ...) _printf_(4, 5);
 void run_trace_verb(struct run *r, const struct node *n);
-void run_lint(struct run *r);                 /* warnings of a document just read */
+void run_lint(struct run *r); /* warnings of a document just read */
 
 /* request.c */
 enum step request_begin(struct run *r, struct str url, struct str form);
@@ -123,21 +127,21 @@ enum step request_answer(struct run *r, const struct told *t, int fd);
 enum step request_timer(struct run *r);
 enum step request_retry(struct run *r);
 enum step request_runner_gone(struct run *r);
-void request_forget(struct run *r);           /* the call is over: nobody waits */
+void request_forget(struct run *r); /* the call is over: nobody waits */
 struct run *request_find(struct verbs *v, const uint8_t token[16]);
-int request_watch(struct run *r);             /* answers with the record's token find this run */
+int request_watch(struct run *r); /* answers with the record's token find this run */
 void request_unwatch(struct run *r);
 int runner_tell(struct verbs *v, const struct ask *q) _must_;
 void runner_taken(struct verbs *v, const uint8_t token[16], bool kill); /* forget it; kill: end it too */
-void runner_pay(struct verbs *v);             /* what is owed of these */
-void verbs_try_again(struct verbs *v);        /* arms the timer */
+void runner_pay(struct verbs *v);                                       /* what is owed of these */
+void verbs_try_again(struct verbs *v);                                  /* arms the timer */
 
-enum step run_await(struct run *r);           /* the verb waits for r->cur, with a deadline */
+enum step run_await(struct run *r); /* the verb waits for r->cur, with a deadline */
 
 /* player.c: what Say, Play and an audio body have in common */
 enum step player_play(struct run *r, uint32_t loops);
 bool player_ended(const struct run *r, const struct call_event *e);
-void player_where(struct run *r);             /* r->pos and r->loop from the media line */
+void player_where(struct run *r); /* r->pos and r->loop from the media line */
 uint32_t player_loops(struct run *r, const struct node *n, uint32_t code);
 
 /* body.c */
@@ -146,13 +150,13 @@ int body_copy(int fd, size_t from, size_t n); /* a memfd with these bytes, or -E
 
 /* text.c: pieces of what is to be spoken */
 size_t text_fold(struct str s, char *buf, size_t cap, size_t max_chars, bool *ret_cut); /* one space for each run of white space */
-bool text_piece(struct str text, uint32_t index, struct str *ret); /* false = past the last */
+bool text_piece(struct str text, uint32_t index, struct str *ret);                      /* false = past the last */
 
 /* sound.c */
 struct sound_order {
 	enum ask_kind kind; /* ASK_SPEAK or ASK_DECODE */
 	struct str arg[2], in;
-	int fd;             /* taken over; -1 none */
+	int fd; /* taken over; -1 none */
 };
 struct soundbox *soundbox_new(struct verbs *v);
 void soundbox_free(struct soundbox *ss);
@@ -166,7 +170,7 @@ void sound_numbers(const struct sound_ref *ref, struct play_order *ret);
 bool soundbox_answer(struct soundbox *ss, const struct told *t, int fd); /* false = no sound of ours; else fd is taken over */
 void soundbox_retry(struct soundbox *ss);
 void soundbox_runner_gone(struct soundbox *ss);
-void soundbox_folder_changed(struct soundbox *ss);  /* what was read from the services folder may be another sound now */
+void soundbox_folder_changed(struct soundbox *ss); /* what was read from the services folder may be another sound now */
 
 /* table.c */
 const struct verb_info *verb_find(struct str name);

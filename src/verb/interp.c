@@ -193,8 +193,8 @@ uint32_t run_document(struct run *r, struct str type, struct str body, int statu
 
 	if (code)
 		return code;
-	if (call_keep(r->c, &app->doc, audio || status == 204 ? STR_NONE : body) < 0 || call_keep(r->c, &app->doc_type, status == 204 ? STR("none") : type) < 0 ||
-	    call_keep(r->c, &app->base_url, base) < 0) {
+	if (call_keep(r->c, &app->doc, audio || status == 204 ? STR_NONE : body) < 0 ||
+	    call_keep(r->c, &app->doc_type, status == 204 ? STR("none") : type) < 0 || call_keep(r->c, &app->base_url, base) < 0) {
 		document_free(d);
 		*ret_f = (struct fault){.code = 90003, .text = "the memory of the calls is full"};
 		return 90003;

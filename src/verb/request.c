@@ -224,15 +224,14 @@ static const char *kind_word(enum service_kind k)
 
 static void log_ran(struct run *r, uint32_t ms, int status, struct str type)
 {
-	char sid[35], what[64];
+	char what[64];
 	struct out o = OUT(what);
 	int n = run_verbs(r);
 
 	out_safe(&o, type);
-	sid_print("CA", call_sid(r->c), sid);
 	if (!r->ran)
-		log_line(LOG_INFO, "%s ran services/%s (%s) in %u ms: %d %s, %d %s", sid, r->file, kind_word(r->kind), ms, status, out_z(&o), n,
-		    n == 1 ? "verb" : "verbs");
+		log_line(LOG_INFO, "%s ran services/%s (%s) in %u ms: %d %s, %d %s", r->sid, r->file, kind_word(r->kind), ms, status, out_z(&o), n,
+			 n == 1 ? "verb" : "verbs");
 	r->ran = true;
 }
 

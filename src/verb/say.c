@@ -5,8 +5,9 @@
  */
 #include "verb/inside.h"
 
-static const char *const men[] = {"man", "kal", "Matthew", "Joey", "Justin", "Kevin", "Stephen", "Brian", "Russell", "Geraint", "Hans", "Daniel", "Mathieu", "Remi",
-    "Enrique", "Miguel", "Giorgio", "Takumi", "Maxim", "Ruben", "Ricardo", "Cristiano", "Jacek", "Jan", "Karl", "Mads", "Arthur", "Gregory"};
+static const char *const men[] = {"man",     "kal",       "Matthew", "Joey", "Justin",  "Kevin",  "Stephen", "Brian",  "Russell", "Geraint",
+				  "Hans",    "Daniel",    "Mathieu", "Remi", "Enrique", "Miguel", "Giorgio", "Takumi", "Maxim",   "Ruben",
+				  "Ricardo", "Cristiano", "Jacek",   "Jan",  "Karl",    "Mads",   "Arthur",  "Gregory"};
 
 static bool is_man(struct str v)
 {

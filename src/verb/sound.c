@@ -26,8 +26,8 @@ struct sound {
 	uint64_t key_hash;
 	uint8_t token[16];
 	uint32_t n_samples;
-	int fd;      /* CAME: of the samples; WANTED: of what is to be decoded; -1 none */
-	bool stale;  /* found by no key any more */
+	int fd;     /* CAME: of the samples; WANTED: of what is to be decoded; -1 none */
+	bool stale; /* found by no key any more */
 	uint32_t fault;
 	bool missing;
 	char why[256];
@@ -90,7 +90,7 @@ void soundbox_free(struct soundbox *ss)
 {
 	if (!ss)
 		return;
-	LINK_EACH_SAFE(l, &ss->all)
+	LINK_EACH_SAFE (l, &ss->all)
 		sound_free(ss, container_of(l, struct sound, link));
 	hash_free(ss->by_key);
 	hash_free(ss->by_token);
@@ -113,7 +113,7 @@ static int make_room(struct soundbox *ss, uint64_t bytes)
 {
 	uint64_t max = limit_of(LIMIT_SOUND_CACHE);
 
-	LINK_EACH_SAFE(l, &ss->all) {
+	LINK_EACH_SAFE (l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
 
 		if (ss->bytes + bytes <= max && table_count(ss->table) < SOUNDS_MAX)
@@ -341,8 +341,13 @@ static void tell(struct soundbox *ss, struct sound *s)
 
 		link_drop(l);
 		link_append(&s->refs, l);
-		if (ref->r->awaits && ref == &ref->r->cur)
+		if (ref->r->awaits && ref == &ref->r->cur) {
+			const char *was = base_at();
+
+			base_enter(ref->r->sid);
 			run_go(ref->r, run_sound(ref->r));
+			base_enter(was);
+		}
 	}
 	link_drop(&guard);
 	if (link_alone(&s->refs) && s->state == SOUND_FAILED)
@@ -366,8 +371,7 @@ static void fail(struct soundbox *ss, struct sound *s, uint32_t fault, const cha
 /* CAME: to the media threads; when they have it, to those who wait. */
 static void hand_on(struct soundbox *ss, struct sound *s)
 {
-	struct media_cmd c = {.kind = MEDIA_SOUND,
-	    .sound = {.sound = handle_slot(s->h), .sound_gen = handle_gen(s->h), .n_samples = s->n_samples}};
+	struct media_cmd c = {.kind = MEDIA_SOUND, .sound = {.sound = handle_slot(s->h), .sound_gen = handle_gen(s->h), .n_samples = s->n_samples}};
 	int err = s->n_samples ? ss->v->out->sound(ss->v->out->arg, &c, s->fd) : 0;
 
 	if (err == -EAGAIN) {
@@ -440,7 +444,7 @@ bool soundbox_answer(struct soundbox *ss, const struct told *t, int fd)
 /* A run that is told may free any sound: each pass begins again after one that told. */
 static bool retry_one(struct soundbox *ss)
 {
-	LINK_EACH(l, &ss->all) {
+	LINK_EACH (l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
 
 		if (s->state == SOUND_WANTED && sound_order(ss, s))
@@ -463,7 +467,7 @@ void soundbox_retry(struct soundbox *ss)
 
 static bool lost_one(struct soundbox *ss)
 {
-	LINK_EACH(l, &ss->all) {
+	LINK_EACH (l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
 
 		if (s->state != SOUND_ASKED)
@@ -487,7 +491,7 @@ void soundbox_runner_gone(struct soundbox *ss)
 
 void soundbox_folder_changed(struct soundbox *ss)
 {
-	LINK_EACH_SAFE(l, &ss->all) {
+	LINK_EACH_SAFE (l, &ss->all) {
 		struct sound *s = container_of(l, struct sound, link);
 
 		if (s->kind != ASK_DECODE || !str_eq(s->arg[0], STR("services")) || s->stale)

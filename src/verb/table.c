@@ -146,11 +146,8 @@ static const struct verb_attr say_attrs[] = {
 };
 
 static const struct verb_attr sms_attrs[] = {
-    {"action", "", "URL", "asked when it is sent"},
-    {"from", "", "number", "sender"},
-    {"method", "POST", "GET, POST", "how the URL is asked"},
-    {"statusCallback", "", "URL", "is told what happens"},
-    {"to", "the caller", "number", "receiver"},
+    {"action", "", "URL", "asked when it is sent"},        {"from", "", "number", "sender"},           {"method", "POST", "GET, POST", "how the URL is asked"},
+    {"statusCallback", "", "URL", "is told what happens"}, {"to", "the caller", "number", "receiver"},
 };
 
 static const struct verb_attr start_attrs[] = {

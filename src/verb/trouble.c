@@ -49,14 +49,9 @@ static enum step give_up(struct run *r)
 	return STEP_OVER;
 }
 
-static void sid_of(const struct run *r, char ret[35])
-{
-	sid_print("CA", call_sid(r->c), ret);
-}
-
 enum step run_error(struct run *r, uint32_t code, const char *fmt, ...)
 {
-	char buf[1024], sid[35];
+	char buf[1024];
 	struct out o = OUT(buf);
 	struct fault f;
 	va_list ap;
@@ -65,8 +60,7 @@ enum step run_error(struct run *r, uint32_t code, const char *fmt, ...)
 	sentence(&o, code, 0, fmt, ap);
 	va_end(ap);
 	trace_fault(r, code, &o);
-	sid_of(r, sid);
-	log_line(LOG_WARN, "%s %s", sid, out_z(&o));
+	log_line(LOG_WARN, "%s %s", r->sid, out_z(&o));
 	if (r->failing)
 		return give_up(r);
 	r->failing = true;

@@ -21,6 +21,7 @@ static struct run *run_new(struct verbs *v, struct call *c)
 		return NULL;
 	r->v = v;
 	r->c = c;
+	sid_print("CA", call_sid(c), r->sid);
 	r->told_at = -1;
 	r->body_fd = -1;
 	link_init(&r->link);
@@ -53,7 +54,7 @@ static void log_in(struct run *r, const struct call_facts *f)
 		out_c(&o, '"');
 	}
 	log_line(LOG_INFO, "call %s from %.*s%s to %.*s", f->sid, (int)MIN(from.n, 100u), from.p ? from.p : "", out_z(&o), (int)MIN(f->extension.n, 100u),
-	    f->extension.p ? f->extension.p : "");
+		 f->extension.p ? f->extension.p : "");
 }
 
 static const char *party_word(enum call_party p)
@@ -266,14 +267,16 @@ static void folder_news(struct verbs *v)
 		return;
 	v->edition = services_edition(v->services);
 	soundbox_folder_changed(v->sounds);
-	LINK_EACH_SAFE(l, &v->runs) {
+	LINK_EACH_SAFE (l, &v->runs) {
 		struct run *r = container_of(l, struct run, link);
 
 		if (r->phase != AT_FOLDER)
 			continue;
+		base_enter(r->sid);
 		call_timer(r->c, 0);
 		run_go(r, find_service(r));
 	}
+	base_enter("");
 }
 
 static void folder(struct verbs *v, const struct told *t, int fd)
@@ -314,10 +317,7 @@ void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64
 	} else if (soundbox_answer(v->sounds, &t, fd)) {
 		return; /* the fd is its */
 	} else if ((r = request_find(v, t.token)) != NULL) {
-		char sid[35];
-
-		sid_print("CA", call_sid(r->c), sid);
-		base_enter(sid);
+		base_enter(r->sid);
 		if (is_waited_for(r))
 			run_go(r, request_answer(r, &t, fd));
 		else
@@ -334,13 +334,15 @@ void verbs_runner_gone(struct verbs *v, int64_t now_ms)
 {
 	v->now_ms = now_ms;
 	v->n_owed = 0; /* the new one knows of nothing */
-	LINK_EACH_SAFE(l, &v->runs) {
+	LINK_EACH_SAFE (l, &v->runs) {
 		struct run *r = container_of(l, struct run, link);
 
 		r->holds = false;
+		base_enter(r->sid);
 		if (is_waited_for(r))
 			run_go(r, request_runner_gone(r));
 	}
+	base_enter("");
 	soundbox_runner_gone(v->sounds);
 }
 
@@ -359,12 +361,14 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 	v->now_ms = now_ms;
 	timer_stop(t);
 	runner_pay(v);
-	LINK_EACH_SAFE(l, &v->runs) {
+	LINK_EACH_SAFE (l, &v->runs) {
 		struct run *r = container_of(l, struct run, link);
 
+		base_enter(r->sid);
 		if (r->unsent && is_waited_for(r))
 			run_go(r, request_retry(r));
 	}
+	base_enter("");
 	soundbox_retry(v->sounds);
 }
 

@@ -65,7 +65,8 @@ static void read_as(const char *type, struct str body)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const types[] = {"text/xml", "text/xml; charset=windows-1251", "text/html;charset=\"utf-16\"", "text/plain", "text/plain; charset=koi8-r"};
+	static const char *const types[] = {"text/xml", "text/xml; charset=windows-1251", "text/html;charset=\"utf-16\"", "text/plain",
+					    "text/plain; charset=koi8-r"};
 	char *copy = malloc(size + 1); /* its own block, so that reading past the end is seen */
 
 	if (size)

@@ -65,12 +65,16 @@ static struct document *read_ok(const char *type, struct str body, int status)
 	return d;
 }
 
-static struct document *xml_ok(const char *body) { return read_ok(XML, str_z(body), 200); }
+static struct document *xml_ok(const char *body)
+{
+	return read_ok(XML, str_z(body), 200);
+}
 
 static void test_tree(void **state)
 {
-	struct document *d = xml_ok("<?xml version=\"1.0\"?><!-- c --><?pi x?>\n<Response version=\"1.0\">\n <Say voice=\"kal\" x:y=\"1\">\n Hi &amp; <break/>you <p>all "
-				    "<s>of</s></p>&#33; <![CDATA[<b>]]>\n</Say>\n <Pause/> <Gather><Play>a</Play><Play>b</Play></Gather>\n</Response>");
+	struct document *d =
+	    xml_ok("<?xml version=\"1.0\"?><!-- c --><?pi x?>\n<Response version=\"1.0\">\n <Say voice=\"kal\" x:y=\"1\">\n Hi &amp; <break/>you <p>all "
+		   "<s>of</s></p>&#33; <![CDATA[<b>]]>\n</Say>\n <Pause/> <Gather><Play>a</Play><Play>b</Play></Gather>\n</Response>");
 	const uint16_t path[] = {2, 1};
 	const struct node *say = document_at(d, (uint16_t[]){0}, 1), *n;
 
@@ -96,7 +100,10 @@ static void test_tree(void **state)
 	document_free(NULL);
 }
 
-static struct str text_of(struct document *d) { return document_at(d, (uint16_t[]){0}, 1)->text; }
+static struct str text_of(struct document *d)
+{
+	return document_at(d, (uint16_t[]){0}, 1)->text;
+}
 
 static void test_charsets(void **state)
 {
@@ -198,7 +205,7 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_tree), cmocka_unit_test(test_charsets),
-	    cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits)};
+					   cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

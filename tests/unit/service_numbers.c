@@ -23,7 +23,8 @@ static void test_find(void **state)
 
 	assert_false(services_listed(s));
 	assert_string_equal(file_of(s, "100"), "-");
-	assert_int_equal(services_update(s, STR("100\tcgi\n200.xml\txml\n300.txt\ttxt\n*9#.wav\twav\nREADME.md\tbad-name\n../x\tcgi\n.x\tcgi\nln\tlink-out\n")), 0);
+	assert_int_equal(services_update(s, STR("100\tcgi\n200.xml\txml\n300.txt\ttxt\n*9#.wav\twav\nREADME.md\tbad-name\n../x\tcgi\n.x\tcgi\nln\tlink-out\n")),
+			 0);
 	assert_true(services_listed(s));
 	assert_string_equal(file_of(s, "100"), "100");
 	assert_string_equal(file_of(s, "200"), "200.xml");
@@ -108,7 +109,7 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find), cmocka_unit_test(test_default_and_limit), cmocka_unit_test(test_two_files),
-	    cmocka_unit_test(test_many), cmocka_unit_test(test_faults)};
+					   cmocka_unit_test(test_many), cmocka_unit_test(test_faults)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,18 +14,18 @@
 static struct call_facts facts(void)
 {
 	return (struct call_facts){.sid = "CA0123456789abcdef0123456789abcdef",
-	    .account = "AC00000000000000000000000000000001",
-	    .from_uri = STR("sip:204@phone.example;tag=x"),
-	    .to_uri = STR("sip:100@pbx.example"),
-	    .from_user = STR("204"),
-	    .to_user = STR("100"),
-	    .host = STR("pbx.example"),
-	    .display = STR("Ann"),
-	    .extension = STR("100"),
-	    .call_id = STR("abc@x"),
-	    .source_ip = STR("192.0.2.7"),
-	    .status = "ringing",
-	    .direction = "inbound"};
+				   .account = "AC00000000000000000000000000000001",
+				   .from_uri = STR("sip:204@phone.example;tag=x"),
+				   .to_uri = STR("sip:100@pbx.example"),
+				   .from_user = STR("204"),
+				   .to_user = STR("100"),
+				   .host = STR("pbx.example"),
+				   .display = STR("Ann"),
+				   .extension = STR("100"),
+				   .call_id = STR("abc@x"),
+				   .source_ip = STR("192.0.2.7"),
+				   .status = "ringing",
+				   .direction = "inbound"};
 }
 
 static struct str value(const struct pair *p, int n, const char *name)
@@ -40,8 +40,10 @@ static struct str value(const struct pair *p, int n, const char *name)
 
 static void test_params(void **state)
 {
-	static const char *const order[] = {"CallSid", "AccountSid", "From", "To", "CallStatus", "ApiVersion", "Direction", "ForwardedFrom", "Caller", "Called",
-	    "CallerIdName", "CallerIdNumber", "Extension", "SipDomain", "SipCallId", "SipSourceIp", "SipHeader_X-A", "SipHeader_User-to-User", "Digits", "A b"};
+	static const char *const order[] = {
+	    "CallSid", "AccountSid",   "From",           "To",        "CallStatus", "ApiVersion", "Direction",   "ForwardedFrom", "Caller",
+	    "Called",  "CallerIdName", "CallerIdNumber", "Extension", "SipDomain",  "SipCallId",  "SipSourceIp", "SipHeader_X-A", "SipHeader_User-to-User",
+	    "Digits",  "A b"};
 	struct arena *a = arena_new(1 << 16);
 	struct call_facts f = facts();
 	struct pair p[40];
@@ -71,9 +73,13 @@ static void test_params_shapes(void **state)
 {
 	static const struct {
 		const char *user, *uri, *is;
-	} cases[] = {{"+15551234567", "sip:+15551234567@h", "+15551234567"}, {"+1555x", "sip:+1555x@h", "sip:+1555x@h"}, {"+", "sip:+@h", "sip:+@h"},
-	    {"5551234", "sip:5551234@h;user=phone", "sip:5551234@h"}, {"a;b?c", "sip:a;b?c@h?x=y", "sip:a;b?c@h"},
-	    {"+1234567890123456", "sip:+1234567890123456@h", "sip:+1234567890123456@h"}, {"", "", ""}};
+	} cases[] = {{"+15551234567", "sip:+15551234567@h", "+15551234567"},
+		     {"+1555x", "sip:+1555x@h", "sip:+1555x@h"},
+		     {"+", "sip:+@h", "sip:+@h"},
+		     {"5551234", "sip:5551234@h;user=phone", "sip:5551234@h"},
+		     {"a;b?c", "sip:a;b?c@h?x=y", "sip:a;b?c@h"},
+		     {"+1234567890123456", "sip:+1234567890123456@h", "sip:+1234567890123456@h"},
+		     {"", "", ""}};
 	struct arena *a = arena_new(1 << 16);
 	struct pair p[40];
 
@@ -270,9 +276,17 @@ static void test_told(void **state)
 		uint8_t fault;
 		uint32_t code;
 		const char *say;
-	} cases[] = {{RUN_EXIT, 11200, "exit status 3: boom"}, {RUN_SIGNAL, 11200, "signal (3): boom"}, {RUN_WALL, 11203, "too long"}, {RUN_CPU, 11203, "processor"},
-	    {RUN_OUTPUT, 11200, "more than"}, {RUN_NOT_FOUND, 11200, "not there"}, {RUN_NOT_EXECUTABLE, 11200, "chmod +x"}, {RUN_BAD_INTERPRETER, 11200, "CR LF"},
-	    {RUN_FULL, 11200, "at once"}, {RUN_BAD_SOUND, 90002, "no sound"}, {RUN_SYSTEM, 11200, "refused"}};
+	} cases[] = {{RUN_EXIT, 11200, "exit status 3: boom"},
+		     {RUN_SIGNAL, 11200, "signal (3): boom"},
+		     {RUN_WALL, 11203, "too long"},
+		     {RUN_CPU, 11203, "processor"},
+		     {RUN_OUTPUT, 11200, "more than"},
+		     {RUN_NOT_FOUND, 11200, "not there"},
+		     {RUN_NOT_EXECUTABLE, 11200, "chmod +x"},
+		     {RUN_BAD_INTERPRETER, 11200, "CR LF"},
+		     {RUN_FULL, 11200, "at once"},
+		     {RUN_BAD_SOUND, 90002, "no sound"},
+		     {RUN_SYSTEM, 11200, "refused"}};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
 		struct run_answer a = {.state = RUN_DONE, .fault = cases[i].fault, .code = 3, .last_line = "boom"};
@@ -297,9 +311,9 @@ static void test_told(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_params), cmocka_unit_test(test_params_shapes), cmocka_unit_test(test_cgi_post),
-	    cmocka_unit_test(test_cgi_get), cmocka_unit_test(test_cgi_limit), cmocka_unit_test(test_reply), cmocka_unit_test(test_reply_limit),
-	    cmocka_unit_test(test_told)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_params),      cmocka_unit_test(test_params_shapes), cmocka_unit_test(test_cgi_post),
+					   cmocka_unit_test(test_cgi_get),     cmocka_unit_test(test_cgi_limit),     cmocka_unit_test(test_reply),
+					   cmocka_unit_test(test_reply_limit), cmocka_unit_test(test_told)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,7 +127,7 @@ static void test_service(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_resolve), cmocka_unit_test(test_resolve_room), cmocka_unit_test(test_parse),
-	    cmocka_unit_test(test_service)};
+					   cmocka_unit_test(test_service)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,9 +86,9 @@ static const struct {
 	bool at_most_once; /* digits: what is sent may be missing */
 } cases[] = {
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Say>One. Two.</Say><Say loop=\"2\">A. B.</Say><Hangup/></Response>",
-	"answer play'One.' play'Two.' play'A.' play'B.' play'A.' play'B.' hangup", 1, false},
+     "answer play'One.' play'Two.' play'A.' play'B.' play'A.' play'B.' hangup", 1, false},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Pause length=\"3\"/><Play loop=\"2\">a.wav</Play><Pause/><Play>b.wav</Play></Response>",
-	"wait3000 answer play'a.wav' wait1000 play'b.wav' hangup", 1, false},
+     "wait3000 answer play'a.wav' wait1000 play'b.wav' hangup", 1, false},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Reject reason=\"busy\"/></Response>", "reject486", 1, false},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Echo/></Response>", "answer echo", 1, false},
     {"100\tcgi\n", "Content-Type: audio/wav\n\nRIFFabcd", "answer play'body' hangup", 1, false},
@@ -111,8 +111,8 @@ static void check(size_t i, int first, int second)
 		same = strcmp(is, without) == 0;
 	}
 	if (!same || scripts_run != cases[i].scripts)
-		fail_msg("case %zu, death at %d and %d: %d scripts\n  is     %s\n  wanted %s\n%s\n%s", i, first, second, scripts_run, is, cases[i].heard, out_z(&orders),
-		    out_z(&traces));
+		fail_msg("case %zu, death at %d and %d: %d scripts\n  is     %s\n  wanted %s\n%s\n%s", i, first, second, scripts_run, is, cases[i].heard,
+			 out_z(&orders), out_z(&traces));
 }
 
 static void test_once(void **state)
@@ -196,7 +196,7 @@ static void test_half_through(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_once), cmocka_unit_test(test_twice), cmocka_unit_test(test_position),
-	    cmocka_unit_test(test_half_through)};
+					   cmocka_unit_test(test_half_through)};
 
 	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,14 @@
 #include "verb_rig.h"
 
 static const char *document;
-static const char *script_says(const struct job *j, int nth) { return document; }
-static const char *file_says(const char *name) { return document; }
+static const char *script_says(const struct job *j, int nth)
+{
+	return document;
+}
+static const char *file_says(const char *name)
+{
+	return document;
+}
 
 /* "!": the spoken error */
 #define SORRY "play'Sorry, this service has a problem.' play'Please call again later.' play'Goodbye.' hangup!"
@@ -115,8 +121,12 @@ static void test_script_faults(void **state)
 	static const struct {
 		enum run_fault fault;
 		const char *trace;
-	} cases[] = {{RUN_EXIT, "error 11200: services/100 (cgi) after 12 ms: it ended with exit status 1: boom"}, {RUN_SIGNAL, "error 11200"},
-	    {RUN_WALL, "error 11203"}, {RUN_NOT_EXECUTABLE, "chmod +x"}, {RUN_BAD_INTERPRETER, "CR LF"}, {RUN_FULL, "at once"}};
+	} cases[] = {{RUN_EXIT, "error 11200: services/100 (cgi) after 12 ms: it ended with exit status 1: boom"},
+		     {RUN_SIGNAL, "error 11200"},
+		     {RUN_WALL, "error 11203"},
+		     {RUN_NOT_EXECUTABLE, "chmod +x"},
+		     {RUN_BAD_INTERPRETER, "CR LF"},
+		     {RUN_FULL, "at once"}};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
 		rig_open("100\tcgi\n");
@@ -213,8 +223,9 @@ static void test_ahead(void **state)
 
 static void test_caller_hangs_up(void **state)
 {
-	static const char *const docs_at[] = {"<Response><Say>One. Two.</Say></Response>", "<Response><Pause length=\"9\"/></Response>", "<Response><Echo/></Response>",
-	    "<Response><Play digits=\"1\"/></Response>", "<Response><Play loop=\"0\">x</Play></Response>"};
+	static const char *const docs_at[] = {"<Response><Say>One. Two.</Say></Response>", "<Response><Pause length=\"9\"/></Response>",
+					      "<Response><Echo/></Response>", "<Response><Play digits=\"1\"/></Response>",
+					      "<Response><Play loop=\"0\">x</Play></Response>"};
 
 	for (size_t i = 0; i < N_ELEMENTS(docs_at); i++)
 		for (int steps = 0; steps < 6; steps++) {
@@ -403,7 +414,8 @@ static void test_cache(void **state)
 	come_in();
 	run_out();
 	assert_int_equal(n_jobs, 6);
-	assert_string_equal(out_z(&orders), "ring answer play'One.' play'a.wav' hangup ring answer play'One.' play'a.wav' hangup ring answer play'One.' play'a.wav' hangup");
+	assert_string_equal(out_z(&orders),
+			    "ring answer play'One.' play'a.wav' hangup ring answer play'One.' play'a.wav' hangup ring answer play'One.' play'a.wav' hangup");
 	rig_close();
 }
 
@@ -476,12 +488,16 @@ static void test_tables(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_documents), cmocka_unit_test(test_outputs), cmocka_unit_test(test_script_faults),
-	    cmocka_unit_test(test_redirect), cmocka_unit_test(test_kinds), cmocka_unit_test(test_long_say), cmocka_unit_test(test_ahead),
-	    cmocka_unit_test(test_caller_hangs_up), cmocka_unit_test(test_late_answers), cmocka_unit_test(test_busy_runner_and_media),
-	    cmocka_unit_test(test_no_answer), cmocka_unit_test(test_runner_gone), cmocka_unit_test(test_before_listing), cmocka_unit_test(test_heap_full),
-	    cmocka_unit_test(test_error_in_error), cmocka_unit_test(test_digits), cmocka_unit_test(test_cache),
-	    cmocka_unit_test(test_log), cmocka_unit_test(test_tables)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_documents),      cmocka_unit_test(test_outputs),
+					   cmocka_unit_test(test_script_faults),  cmocka_unit_test(test_redirect),
+					   cmocka_unit_test(test_kinds),          cmocka_unit_test(test_long_say),
+					   cmocka_unit_test(test_ahead),          cmocka_unit_test(test_caller_hangs_up),
+					   cmocka_unit_test(test_late_answers),   cmocka_unit_test(test_busy_runner_and_media),
+					   cmocka_unit_test(test_no_answer),      cmocka_unit_test(test_runner_gone),
+					   cmocka_unit_test(test_before_listing), cmocka_unit_test(test_heap_full),
+					   cmocka_unit_test(test_error_in_error), cmocka_unit_test(test_digits),
+					   cmocka_unit_test(test_cache),          cmocka_unit_test(test_log),
+					   cmocka_unit_test(test_tables)};
 
 	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,10 @@ void call_hangup(struct call *c, enum call_party by, const char *reason)
 	over(c, by, 480);
 }
 
-bool call_is_up(const struct call *c) { return c->r.state == CALL_UP; }
+bool call_is_up(const struct call *c)
+{
+	return c->r.state == CALL_UP;
+}
 
 void call_commit(struct call *c)
 {
@@ -199,7 +202,10 @@ int call_play(struct call *c, const struct play_order *p, uint32_t *ret_number)
 	return 0;
 }
 
-void call_play_stop(struct call *c) { c->playing = false; }
+void call_play_stop(struct call *c)
+{
+	c->playing = false;
+}
 
 void call_play_at(const struct call *c, uint32_t *ret_pos, uint32_t *ret_loop)
 {
@@ -228,11 +234,26 @@ int call_send_digits(struct call *c, struct str digits)
 	return 0;
 }
 
-uint32_t call_digits(const struct call *c) { return c->line_digit; }
-char call_digit(const struct call *c, uint32_t number) { return c->line_digits[number % 16]; }
-void call_timer(struct call *c, int64_t at_ms) { c->timer_at = at_ms; }
-struct app_record *call_app(struct call *c) { return &c->r.app; }
-struct call_record *call_record_of(struct call *c) { return &c->r; }
+uint32_t call_digits(const struct call *c)
+{
+	return c->line_digit;
+}
+char call_digit(const struct call *c, uint32_t number)
+{
+	return c->line_digits[number % 16];
+}
+void call_timer(struct call *c, int64_t at_ms)
+{
+	c->timer_at = at_ms;
+}
+struct app_record *call_app(struct call *c)
+{
+	return &c->r.app;
+}
+struct call_record *call_record_of(struct call *c)
+{
+	return &c->r;
+}
 
 int call_keep(struct call *c, struct text *t, struct str s)
 {
@@ -249,13 +270,34 @@ int call_keep(struct call *c, struct text *t, struct str s)
 	return 0;
 }
 
-struct str call_text(const struct call *c, struct text t) { return t.n ? str_n(text_of_heap[t.off], t.n) : STR_NONE; }
-void call_set_user(struct call *c, void *p) { c->user = p; }
-void *call_user_of(const struct call *c) { return c->user; }
-const uint8_t *call_sid(const struct call *c) { return c->r.sid; }
-handle call_handle(const struct call *c) { return 1; }
-struct calls *call_all(struct call *c) { return c->all; }
-int64_t calls_now(const struct calls *cs) { return cs->now; }
+struct str call_text(const struct call *c, struct text t)
+{
+	return t.n ? str_n(text_of_heap[t.off], t.n) : STR_NONE;
+}
+void call_set_user(struct call *c, void *p)
+{
+	c->user = p;
+}
+void *call_user_of(const struct call *c)
+{
+	return c->user;
+}
+const uint8_t *call_sid(const struct call *c)
+{
+	return c->r.sid;
+}
+handle call_handle(const struct call *c)
+{
+	return 1;
+}
+struct calls *call_all(struct call *c)
+{
+	return c->all;
+}
+int64_t calls_now(const struct calls *cs)
+{
+	return cs->now;
+}
 
 void call_facts(struct call *c, struct call_facts *ret)
 {
@@ -430,9 +472,18 @@ static inline void rig_open(const char *files)
 	services = services_new();
 	the_call = (struct call){.all = &all, .r = {.state = CALL_RINGING, .sid = {1}, .created_boot_ms = all.now}};
 	the_call.kept = the_call.r;
-	facts_now = (struct call_facts){.sid = "CA01000000000000000000000000000000", .account = "AC1", .from_uri = STR("sip:204@h"), .from_user = STR("204"),
-	    .to_uri = STR("sip:100@h"), .to_user = STR("100"), .host = STR("h"), .display = STR("Ann"), .extension = STR("100"), .call_id = STR("x"),
-	    .source_ip = STR("127.0.0.1"), .direction = "inbound"};
+	facts_now = (struct call_facts){.sid = "CA01000000000000000000000000000000",
+					.account = "AC1",
+					.from_uri = STR("sip:204@h"),
+					.from_user = STR("204"),
+					.to_uri = STR("sip:100@h"),
+					.to_user = STR("100"),
+					.host = STR("h"),
+					.display = STR("Ann"),
+					.extension = STR("100"),
+					.call_id = STR("x"),
+					.source_ip = STR("127.0.0.1"),
+					.direction = "inbound"};
 	n_jobs = 0;
 	n_texts = 0;
 	scripts_run = run_busy = media_busy = sounds_alive = 0;
@@ -457,7 +508,10 @@ static inline void rig_close(void)
 		free(jobs[i].in);
 }
 
-static inline void come_in(void) { tell(&the_call, (struct call_event){.kind = CALL_EV_NEW}); }
+static inline void come_in(void)
+{
+	tell(&the_call, (struct call_event){.kind = CALL_EV_NEW});
+}
 
 /* One thing that the outside does next; false = it waits for the caller. */
 static inline bool go_on(void)

@@ -5,19 +5,24 @@
  * In: an event is one digit, told at its end packet, or when nothing was heard of it for a while or the next one begins. It stands in the media line before it
  * is told: first its character in the ring, then its RTP timestamp, then its number. The slot behind the last digit is kept empty, so that an adopting thread
  * sees a write that was cut short and completes it; end packets that still come are known by their timestamp.
+ * Where the peer has no events, spandsp listens for the tones. A tone that sounds on while a thread
+ * adopts the stream was counted by the one before.
  * Out: one packet each 20 ms, like sound: five updates, then the end three times, in what is also the pause before the next digit. Where the peer takes no
  * events, the pair of tones of Q.23 is sent, 10 dB below the reference level each.
  */
 #include <math.h>
+#include <spandsp.h>
 #include "media/media_int.h"
 
-#define GONE_MS    100             /* no update for so long: the end packets were lost */
-#define STALE      (10 * AUDIO_HZ) /* timestamps further apart are not compared: the clock was set anew */
-#define UNSURE_MS  300
-#define ON_FRAMES  5
-#define GAP_FRAMES 3
-#define TONE_PEAK  7164.0 /* -10 dBm0, where +3.17 dBm0 is full scale */
-#define VOLUME     10     /* -dBm0 */
+#define GONE_MS     100             /* no update for so long: the end packets were lost */
+#define STALE       (10 * AUDIO_HZ) /* timestamps further apart are not compared: the clock was set anew */
+#define UNSURE_MS   300
+#define TONE_FRAMES 3   /* a tone that is found so soon did not begin just now */
+#define TONE_LEAST  100 /* rms; the standard's least tone is about 400 */
+#define ON_FRAMES   5
+#define GAP_FRAMES  3
+#define TONE_PEAK   7164.0 /* -10 dBm0, where +3.17 dBm0 is full scale */
+#define VOLUME      10     /* -dBm0 */
 
 /* ---- in ---- */
 
@@ -26,22 +31,28 @@ static char digit_at(const struct media_line *l, uint32_t n)
 	return l->digits[n % LINE_DIGITS];
 }
 
-static void take(struct media *m, struct stream *s, int64_t now_ms)
+/* The one place where a digit becomes a fact. */
+static void record(struct media *m, struct stream *s, char c, uint32_t ts, uint32_t ms)
 {
 	struct media_line *l = s->line;
 	uint32_t n = l->digit_n + 1;
-	char c = rtp_event_digit(s->in.event);
-	s->in.on = false;
 	l->digits[n % LINE_DIGITS] = c;
-	__atomic_store_n(&l->tele_ts, s->in.ts, __ATOMIC_RELEASE);
+	__atomic_store_n(&l->tele_ts, ts, __ATOMIC_RELEASE);
 	__atomic_store_n(&l->digit_n, n, __ATOMIC_RELEASE);
 	l->digits[(n + 1) % LINE_DIGITS] = 0;
 	count_add(COUNT_DIGITS, 1);
 	struct media_event e = {.kind = MEDIA_DIGIT, .slot = s->slot, .gen = s->gen};
 	e.digit.number = n;
-	e.digit.ms = s->in.duration / SAMPLES_PER_MS;
+	e.digit.ms = ms;
 	e.digit.digit = c;
 	media_tell(m, &e);
+}
+
+static void take(struct media *m, struct stream *s)
+{
+	char c = rtp_event_digit(s->in.event);
+	s->in.on = false;
+	record(m, s, c, s->in.ts, s->in.duration / SAMPLES_PER_MS);
 	if (s->echo)
 		digit_out_put(s, &c, 1, false);
 }
@@ -50,6 +61,7 @@ static void take(struct media *m, struct stream *s, int64_t now_ms)
 void digit_in_adopt(struct stream *s, int64_t now_ms)
 {
 	struct media_line *l = s->line;
+	s->in.sounding = l->digit_n && l->tele_ts == 1;
 	if (!digit_at(l, l->digit_n + 1))
 		return;
 	__atomic_store_n(&l->digit_n, l->digit_n + 1, __ATOMIC_RELEASE);
@@ -83,7 +95,7 @@ void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_
 	if (s->in.on && (s->in.ts != h->ts || s->in.event != e.event)) {
 		if ((int32_t)(h->ts - s->in.ts) < 0 && (int32_t)(h->ts - s->in.ts) > -STALE)
 			return; /* overtaken by the digit after it */
-		take(m, s, now_ms);
+		take(m, s);
 	}
 	if (!s->in.on) {
 		if (h->ssrc == s->in.ssrc && is_old(s, h->ts, rtp_event_digit(e.event), now_ms))
@@ -97,13 +109,46 @@ void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_
 	s->in.heard_ms = now_ms;
 	s->in.duration = MAX(s->in.duration, e.duration);
 	if (e.end)
-		take(m, s, now_ms);
+		take(m, s);
 }
 
 void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms)
 {
 	if (s->in.on && now_ms - s->in.heard_ms >= GONE_MS)
-		take(m, s, now_ms);
+		take(m, s);
+}
+
+void digit_tones_set(struct stream *s, bool on)
+{
+	if (on && !s->tones) {
+		s->tones = dtmf_rx_init(NULL, NULL, NULL);
+	} else if (!on && s->tones) {
+		dtmf_rx_free(s->tones);
+		s->tones = NULL;
+	}
+}
+
+static bool is_loud(const int16_t *pcm)
+{
+	int64_t e = 0;
+	for (int i = 0; i < AUDIO_FRAME; i++)
+		e += pcm[i] * pcm[i];
+	return e > (int64_t)AUDIO_FRAME * TONE_LEAST * TONE_LEAST;
+}
+
+/* tele_ts has no timestamp to hold here: it says whether a tone is sounding. */
+void digit_tones_in(struct media *m, struct stream *s, const int16_t *pcm, int64_t now_ms)
+{
+	char found[8];
+	dtmf_rx(s->tones, pcm, AUDIO_FRAME);
+	size_t n = dtmf_rx_get(s->tones, found, sizeof(found) - 1);
+	bool tone = dtmf_rx_status(s->tones) && is_loud(pcm); /* the detector itself lags by a frame */
+	if (!tone || ++s->n_tones > TONE_FRAMES)
+		s->in.sounding = false;
+	for (size_t i = 0; i < n; i++)
+		if (!s->in.sounding || found[i] != digit_at(s->line, s->line->digit_n))
+			record(m, s, found[i], 1, 0);
+	s->line->tele_ts = tone;
 }
 
 /* ---- out ---- */

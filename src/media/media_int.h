@@ -53,7 +53,7 @@ struct digits_out {
 
 /* ---- digits on their way in ---- */
 struct digits_in {
-	bool on, unsure; /* unsure: adopted between two words of the record */
+	bool on, sounding, unsure; /* sounding: adopted in the midst of a tone; unsure: between two words of the record */
 	uint8_t event;
 	uint32_t ts, ssrc;
 	uint16_t duration;
@@ -85,6 +85,8 @@ struct stream {
 	struct rtp_stats stats;
 	struct conceal conceal;
 	bool heard_any;
+	struct dtmf_rx_state_s *tones; /* of spandsp: listens for digits as sound, where the peer has no events for them */
+	int n_tones;                   /* frames it has heard */
 	struct digits_in in;
 	struct digits_out out;
 
@@ -126,6 +128,9 @@ void stream_aim(struct stream *s);
 /* media_digit.c */
 void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_t now_ms);
 void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms);
+/* Listens for tones if the peer has no other way to dial; an order, takes and gives back memory. */
+void digit_tones_set(struct stream *s, bool on);
+void digit_tones_in(struct media *m, struct stream *s, const int16_t *pcm, int64_t now_ms);
 void digit_in_adopt(struct stream *s, int64_t now_ms);
 void digit_out_put(struct stream *s, const char *text, size_t cap, bool ordered);
 /* What packet k carries: 0 = no digit, sound goes on; else bytes of payload, with *ret_pt, *ret_ts, *ret_marker of an event set. */

@@ -90,14 +90,15 @@ static enum heard hear(struct media *m, struct stream *s, uint8_t *bytes, int16_
 		s->counts.concealed++;
 		m->n_concealed++;
 	}
-	if (!s->echo && !s->tap) {
-		s->heard_any |= got == JB_FRAME;
+	s->heard_any |= got == JB_FRAME;
+	if (!s->echo && !s->tap && !s->tones)
 		return HEARD_NOTHING;
-	}
 	if (got == JB_FRAME) {
-		s->heard_any = true;
 		media_decode(s->remote.codec, bytes, pcm, AUDIO_FRAME);
-		return conceal_good(&s->conceal, pcm, jb_joined(s->jb)) ? HEARD_PCM : HEARD_BYTES;
+		bool changed = conceal_good(&s->conceal, pcm, jb_joined(s->jb));
+		if (s->tones)
+			digit_tones_in(m, s, pcm, now_ms);
+		return changed ? HEARD_PCM : HEARD_BYTES;
 	}
 	if (!s->heard_any)
 		return HEARD_NOTHING;

@@ -55,16 +55,21 @@ void sound_put(struct media *m, uint32_t id, uint32_t gen, uint32_t n_samples, i
 	m->sounds[m->n_sounds++] = s;
 }
 
-static void unmap(struct media *m, struct sound *s)
+static void unmap(struct sound *s)
+{
+	if (s->samples)
+		munmap((void *)(uintptr_t)s->samples, s->map_n);
+	free(s);
+}
+
+static void forget(struct media *m, struct sound *s)
 {
 	for (int i = 0; i < m->n_sounds; i++)
 		if (m->sounds[i] == s) {
 			m->sounds[i] = m->sounds[--m->n_sounds];
 			break;
 		}
-	if (s->samples)
-		munmap((void *)(uintptr_t)s->samples, s->map_n);
-	free(s);
+	unmap(s);
 }
 
 void sound_drop(struct media *m, uint32_t id, uint32_t gen)
@@ -74,7 +79,7 @@ void sound_drop(struct media *m, uint32_t id, uint32_t gen)
 		return;
 	s->dropped = true;
 	if (!s->plays)
-		unmap(m, s);
+		forget(m, s);
 }
 
 struct sound *sound_take(struct media *m, uint32_t id, uint32_t gen)
@@ -88,12 +93,12 @@ struct sound *sound_take(struct media *m, uint32_t id, uint32_t gen)
 void sound_leave(struct media *m, struct sound *s)
 {
 	if (s && --s->plays == 0 && s->dropped)
-		unmap(m, s);
+		forget(m, s);
 }
 
 void media_sounds_free(struct media *m)
 {
-	while (m->n_sounds)
-		unmap(m, m->sounds[0]);
+	for (int i = 0; i < m->n_sounds; i++)
+		unmap(m->sounds[i]);
 	free(m->sounds);
 }

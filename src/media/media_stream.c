@@ -38,6 +38,7 @@ static void free_stream(struct media *m, struct stream *s)
 	link_drop(&s->link);
 	m->by_slot[s->slot] = NULL;
 	jb_free(s->jb);
+	digit_tones_set(s, false);
 	free(s);
 }
 
@@ -49,6 +50,7 @@ void media_free(struct media *m)
 		if (m->by_slot[i]) {
 			sound_leave(m, m->by_slot[i]->sound);
 			jb_free(m->by_slot[i]->jb);
+			digit_tones_set(m->by_slot[i], false);
 			free(m->by_slot[i]);
 		}
 	media_sounds_free(m);
@@ -118,10 +120,12 @@ static bool look_at_socket(struct stream *s)
 	socklen_t n = sizeof(ss);
 	if (s->rtp_fd < 0 || getsockname(s->rtp_fd, (struct sockaddr *)&ss, &n) != 0)
 		return false;
+	static const struct in6_addr none6;
+	static const struct in_addr none4;
 	if (ss.ss_family == AF_INET6)
-		s->wildcard = IN6_IS_ADDR_UNSPECIFIED(&((struct sockaddr_in6 *)&ss)->sin6_addr);
+		s->wildcard = memcmp(&((struct sockaddr_in6 *)&ss)->sin6_addr, &none6, sizeof(none6)) == 0;
 	else
-		s->wildcard = ((struct sockaddr_in *)&ss)->sin_addr.s_addr == 0;
+		s->wildcard = memcmp(&((struct sockaddr_in *)&ss)->sin_addr, &none4, sizeof(none4)) == 0;
 	return ss.ss_family == AF_INET6;
 }
 
@@ -238,6 +242,7 @@ static void do_open(struct media *m, const struct media_cmd *c, int64_t now_ms)
 	m->by_slot[s->slot] = s;
 	set_phase(m, s, now_ms);
 	s->quiet_from_ms = now_ms;
+	digit_tones_set(s, !s->remote.dtmf_pt_in);
 	latch_init(&s->latch, &s->remote.rtp, &s->remote.sip_peer, s->remote.latch_until_ms);
 	if (c->adopt && s->line->gen == s->gen)
 		adopt_line(m, s, now_ms);
@@ -263,6 +268,7 @@ static void do_remote(struct stream *s, const struct media_remote *r)
 {
 	bool other_sound = r->codec != s->remote.codec || r->codec_pt_in != s->remote.codec_pt_in;
 	s->remote = *r;
+	digit_tones_set(s, !r->dtmf_pt_in);
 	if (r->relatch)
 		latch_init(&s->latch, &r->rtp, &r->sip_peer, r->latch_until_ms);
 	else if (!s->latch.is_locked) {

@@ -214,6 +214,38 @@ static void test_out_as_tones(void **state)
 	}
 }
 
+/* The peer has no events: its tones are digits too, once each, also when the thread dies in the midst of one. */
+static void test_in_as_tones(void **state)
+{
+	struct rig *r = *state;
+	static int16_t pcm[160 * 8];
+	for (int i = 0; i < 5 * 160; i++)
+		pcm[i] = (int16_t)(6000 * sin(2 * M_PI * 770 * i / AUDIO_HZ) + 6000 * sin(2 * M_PI * 1336 * i / AUDIO_HZ)); /* 5, for 100 ms */
+	for (int dies = -1; dies < 8; dies++) {
+		struct media_cmd c = rig_cmd(MEDIA_REMOTE);
+		r->n_events = 0;
+		rig_start(r);
+		c.remote = rig_remote(r);
+		c.remote.dtmf_pt_in = 0;
+		rig_do(r, &c);
+		for (int press = 0; press < 2; press++)
+			for (int f = 0; f < 8; f++) {
+				rig_say(r, pcm + 160 * f);
+				rig_run(r, 20);
+				if (press == 0 && f == dies) {
+					media_free(r->m);
+					rig_boot(r);
+					rig_open(r, true);
+					rig_do(r, &c);
+				}
+			}
+		rig_run(r, 200);
+		assert_digits(r, "55");
+		c.kind = MEDIA_CLOSE;
+		rig_do(r, &c);
+	}
+}
+
 static void test_queue(void **state)
 {
 	struct rig *r = *state;
@@ -271,7 +303,7 @@ static void test_both_ends(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {T(test_in),           T(test_in_lossy), T(test_in_edges), T(test_in_adopted), T(test_out),
-					   T(test_out_as_tones), T(test_queue),    T(test_echoed),   T(test_both_ends)};
+	const struct CMUnitTest tests[] = {T(test_in),           T(test_in_lossy),    T(test_in_edges), T(test_in_adopted), T(test_out),
+					   T(test_out_as_tones), T(test_in_as_tones), T(test_queue),    T(test_echoed),     T(test_both_ends)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

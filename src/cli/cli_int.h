@@ -120,7 +120,7 @@ struct worker {
 	struct web *web;
 	struct listener_place sip_at[PARAM_SIP_MAX];
 	struct addr http_at, advertise;
-	int http_fd, run_fd;
+	int http_fd, run_fd, ready_fd;
 	struct timer drain; /* calls may go on until then */
 	int stops;          /* SIGTERMs so far */
 	bool ending;

@@ -73,20 +73,27 @@ static int open_slab(struct worker *w)
 	r = keep_memory(w->keep, "slab", slab_bytes(&s), &fd, &fresh);
 	if (r)
 		return fault("the keeper has no memory for the calls", r);
-	w->first = fresh;
 	r = slab_open(fd, &s, fresh, &w->slab);
 	if (r == -EPROTO) {
 		log_line(LOG_ERROR, "slab: not of a layout that this program reads: the calls in it are lost");
-		w->first = true;
 		r = slab_open(fd, &s, true, &w->slab);
 	}
 	close(fd);
 	if (r)
 		return fault("the memory for the calls cannot be mapped", r);
-	if (w->first)
-		memcpy(slab_head(w->slab)->account, w->account.id, sizeof(w->account.id));
-	else
-		slab_head(w->slab)->restarts++;
+	return 0;
+}
+
+/* A worker that died before it was ready has taken no call: this start is the first one still. One byte, held by the keeper, says whether one was. */
+static int open_first(struct worker *w)
+{
+	bool fresh;
+	char was = 0;
+	int r = keep_memory(w->keep, "ready", 1, &w->ready_fd, &fresh);
+
+	if (r)
+		return fault("the keeper", r);
+	w->first = pread(w->ready_fd, &was, 1, 0) != 1 || was != '1';
 	return 0;
 }
 
@@ -333,14 +340,20 @@ static int worker_open(struct worker *w)
 	char why[700];
 	int r;
 
-	if (account_read(w->p.data, &w->account, why, sizeof(why))) {
-		fprintf(stderr, "hookswitch: %s\n", why);
-		return CLI_CONFIG;
-	}
 	w->keep = keep_open(3, wire_keep_user(w));
 	if (!w->keep)
 		return fault("the keeper", EPIPE);
 	w->line = keep_poison(w->keep, 0);
+	r = open_first(w);
+	r = r ? r : open_slab(w);
+	if (r)
+		return r;
+	if (account_read(w->p.data, &w->account, why, sizeof(why))) {
+		fprintf(stderr, "hookswitch: %s\n", why);
+		return CLI_CONFIG;
+	}
+	if (w->first)
+		memcpy(slab_head(w->slab)->account, w->account.id, sizeof(w->account.id));
 	if (gate_init(&w->gate, &w->p, w->account.id))
 		return fault("access.allow", EINVAL);
 	w->wheel = wheel_new(clock_boot_ms());
@@ -349,8 +362,8 @@ static int worker_open(struct worker *w)
 	if (!w->net)
 		return fault("the event loop", ENOMEM);
 	timer_init(&w->drain, wire_drain_due, w);
-	(void)((r = open_slab(w)) || (r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_web(w)) ||
-	       (r = open_links(w)) || (r = adopt(w)));
+	(void)((r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_web(w)) || (r = open_links(w)) ||
+	       (r = adopt(w)));
 	return r;
 }
 
@@ -378,7 +391,7 @@ static void worker_close(struct worker *w)
 
 int worker_main(const struct command *c, int argc, char **argv)
 {
-	static struct worker w = {.http_fd = -1, .run_fd = 4};
+	static struct worker w = {.http_fd = -1, .run_fd = 4, .first = true};
 	struct args a;
 	int r;
 
@@ -396,11 +409,13 @@ int worker_main(const struct command *c, int argc, char **argv)
 	r = worker_open(&w);
 	if (r) { /* nothing was taken yet; the process ends with what it opened */
 		log_close();
-		return r;
+		return w.first ? r : CLI_FAILED; /* there are calls to come back to: the keeper tries again */
 	}
 	wait_supplies(&w);
 	if (w.first)
 		hello_ready(&w);
+	if (pwrite(w.ready_fd, "1", 1, 0) != 1)
+		log_line(LOG_WARN, "worker: the next one will say `ready` again");
 	(void)!keep_ready(w.keep);
 	r = net_run(w.net);
 	worker_close(&w);

@@ -63,7 +63,7 @@ struct media_event {
 	uint16_t pad;
 	uint32_t slot, gen;
 	union {
-		struct { uint32_t number; uint32_t ms; char digit; } digit;
+		struct { uint32_t number; uint32_t ms; char digit; } digit; /* ms: how long it was pressed; 0 = not known (it came as a tone) */
 		struct { uint32_t number; } finished; /* number of the PLAY */
 		struct { struct addr from; } locked;
 		struct { int16_t samples[AUDIO_FRAME]; uint8_t silent; } heard;

@@ -84,7 +84,17 @@ struct app_record {
 	uint32_t error;         /* last error code of call-control tables */
 	int64_t req_deadline_ms; /* boottime */
 	int64_t deadline_ms;     /* boottime; of the verb (Pause …); 0 none */
-	uint64_t pad[4];
+	struct text cookies;     /* the call's jar, as web/ handed it out */
+	struct text error_url;   /* what failed, while the fallback is asked */
+	struct text number_key;  /* name of the number that answers: its section or file */
+	struct text callbacks;   /* status callbacks that are due, not yet acknowledged by the store */
+	uint8_t req_fallback;    /* 1: the request in flight asks the fallback URL */
+	uint8_t req_method;      /* 0 POST, 1 GET */
+	uint8_t gather_n;        /* digits collected by the Gather being run … */
+	uint8_t nest;            /* nested verb of a Gather being played */
+	char gather[124];        /* … and what they are */
+	uint32_t callback_seq;   /* SequenceNumber of the next status callback */
+	uint64_t pad[2];
 };
 
 struct call_record {
@@ -103,7 +113,7 @@ struct call_record {
 	int64_t created_boot_ms, answered_boot_ms, ended_boot_ms; /* boottime: what durations are computed from */
 	struct text number; /* as dialled, decoded */
 	struct app_record app;
-	uint8_t pad[248];
+	uint8_t pad[92];
 };
 
 /* A dialog and its leg. Strings of the dialog are views into `invite` (we are UAS) or `invite` and `answer` (we are UAC), parsed again at adoption. */

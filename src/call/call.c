@@ -112,7 +112,8 @@ void calls_turn(struct calls *cs, int64_t now_ms)
 
 static void drop_texts(struct call *c)
 {
-	struct text *t[] = {&c->r.number, &c->r.app.doc, &c->r.app.doc_type, &c->r.app.base_url, &c->r.app.req_url, &c->r.app.req_form};
+	struct text *t[] = {&c->r.number, &c->r.app.doc, &c->r.app.doc_type, &c->r.app.base_url, &c->r.app.req_url, &c->r.app.req_form,
+	    &c->r.app.cookies, &c->r.app.error_url, &c->r.app.number_key, &c->r.app.callbacks};
 
 	for (size_t i = 0; i < N_ELEMENTS(t); i++) {
 		slab_drop(c->all->o.slab, *t[i]);

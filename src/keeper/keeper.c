@@ -186,7 +186,7 @@ static void tell_systemd(void)
 static void on_ready(void)
 {
 	if (kp.death_ms)
-		say("worker (pid %d) %s; restarted in %lld ms", (int)kp.worker.pid, kp.death, (long long)(clock_boot_ms() - kp.death_ms));
+		say("worker (%s; restarted in %lld ms as pid %d", kp.death, (long long)(clock_boot_ms() - kp.death_ms), (int)kp.worker.pid);
 	kp.death_ms = 0;
 	kp.worker.backoff = 0;
 	kp.ready_ms = clock_boot_ms();
@@ -357,7 +357,7 @@ static int64_t count_death(struct one *p, int64_t now)
 static void name_death(int status, char *ret, size_t cap)
 {
 	if (WIFSIGNALED(status))
-		snprintf(ret, cap, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		snprintf(ret, cap, "signal %d", WTERMSIG(status));
 	else
 		snprintf(ret, cap, "exit code %d", WEXITSTATUS(status));
 }
@@ -388,10 +388,10 @@ static void on_worker_death(pid_t pid, int status)
 	bool lived = kp.ready && now - kp.ready_ms >= LIVED_MS;
 	int64_t wait = explained || lived ? 0 : count_death(&kp.worker, now);
 	spawn_drop_keeper(&kp.user);
-	snprintf(kp.death, sizeof(kp.death), "follows pid %d, ended by %s", (int)pid, how);
+	snprintf(kp.death, sizeof(kp.death), "pid %d) died: %s", (int)pid, how);
 	kp.death_ms = now;
 	if (!kp.ready)
-		say("worker (pid %d) ended by %s before it was ready; the next one in %lld ms", (int)pid, how, (long long)wait);
+		say("worker (pid %d) died: %s before it was ready; the next one in %lld ms", (int)pid, how, (long long)wait);
 	later(&kp.worker, wait);
 }
 
@@ -403,7 +403,7 @@ static void on_runner_death(pid_t pid, int status)
 	name_death(status, how, sizeof(how));
 	int64_t wait = count_death(&kp.runner, clock_boot_ms());
 	if (!kp.done) {
-		say("runner (pid %d) ended by %s; the next one in %lld ms", (int)pid, how, (long long)wait);
+		say("runner (pid %d) died: %s; the next one in %lld ms", (int)pid, how, (long long)wait);
 		later(&kp.runner, wait);
 	}
 }

@@ -122,6 +122,8 @@ void spawn_drop_keeper(const struct ids *ids)
 	int r = change_user(ids, true);
 	if (r == 0)
 		r = only_caps(keeper_caps, (int)N_ELEMENTS(keeper_caps), true); /* inheritable: the runner's share goes on through it */
+	if (SHADOW_MEMORY)
+		(void)prctl(PR_SET_DUMPABLE, 1); /* the change of user took it; the search for leaks looks into its own process */
 	if (r < 0)
 		log_line(LOG_ERROR, "keeper: cannot become user %u: %s", (unsigned)ids->uid, strerror(-r));
 }

@@ -3,9 +3,11 @@
  * keeper_slab: torn writes of records at every byte, adoption, and the block heap against a model under random work.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -109,6 +111,49 @@ static void torn_writes_keep_the_old_record(void **state)
 		assert_int_equal(got.created_ms, 100 + round);
 	}
 	slab_close(s);
+}
+
+/* The same with a real writer that is killed somewhere in its work. */
+static void killed_writers_leave_whole_records(void **state)
+{
+	int fd = new_memory(slab_bytes(&sizes));
+	struct slab *s;
+	struct call_record got, first = {.gen = 1, .state = 1};
+	int64_t seen = 0;
+	assert_int_equal(slab_open(fd, &sizes, true, &s), 0);
+	slab_write_call(s, 3, &first);
+	slab_close(s);
+	for (int life = 0; life < 200; life++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct call_record c;
+			if (slab_open(fd, &sizes, false, &s) < 0 || slab_read_call(s, 3, &c) < 0)
+				_exit(1);
+			for (;;) {
+				c.created_ms++;
+				c.ended_boot_ms = c.created_ms;
+				slab_write_call(s, 3, &c);
+			}
+		}
+		while (slab_open(fd, &sizes, false, &s) < 0)
+			;
+		int64_t begun = seen;
+		while (begun == seen && slab_read_call(s, 3, &got) == 0)
+			begun = got.created_ms;
+		for (volatile uint32_t spin = rand_u32() % 20000; spin > 0; spin--)
+			;
+		int status;
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(slab_read_call(s, 3, &got), 0);
+		assert_int_equal(got.created_ms, got.ended_boot_ms);
+		assert_true(got.created_ms >= begun && got.created_ms > seen);
+		seen = got.created_ms;
+		slab_close(s);
+	}
+	print_message("%lld records in 200 lives\n", (long long)seen);
+	close(fd);
 }
 
 static void both_torn_is_no_record(void **state)
@@ -250,8 +295,13 @@ static void random_work_and_adoption(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(records_survive),          cmocka_unit_test(other_memory_is_refused),      cmocka_unit_test(torn_writes_keep_the_old_record),
-	    cmocka_unit_test(both_torn_is_no_record),   cmocka_unit_test(texts_are_shared_and_counted), cmocka_unit_test(bogus_texts_are_empty),
+	    cmocka_unit_test(records_survive),
+	    cmocka_unit_test(other_memory_is_refused),
+	    cmocka_unit_test(torn_writes_keep_the_old_record),
+	    cmocka_unit_test(killed_writers_leave_whole_records),
+	    cmocka_unit_test(both_torn_is_no_record),
+	    cmocka_unit_test(texts_are_shared_and_counted),
+	    cmocka_unit_test(bogus_texts_are_empty),
 	    cmocka_unit_test(random_work_and_adoption),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

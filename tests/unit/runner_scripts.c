@@ -484,6 +484,63 @@ static void the_folder(void **state)
 	while (!strstr(bytes, "100\tcgi\n"));
 }
 
+static void its_own_death_leaves_nothing(void **state)
+{
+	char text[300], path[128];
+	int status;
+	snprintf(path, sizeof(path), "%s/up2", marks);
+	snprintf(text, sizeof(text), "#!/bin/sh\nsetsid sleep 7770004 &\necho > %s\nsleep 7770004\n", path);
+	write_file("140", text, 0755);
+	struct run_request q = request(RUN_CGI, "140");
+	post(&q);
+	while (access(path, F_OK) < 0)
+		poll(NULL, 0, 5);
+	assert_int_equal(kill(runner, SIGKILL), 0);
+	assert_int_equal(waitpid(runner, &status, 0), runner);
+	for (int i = 0; i < 500 && n_marked("777000[4]") > 0; i++) /* its warden is told by the kernel */
+		poll(NULL, 0, 10);
+	assert_int_equal(n_marked("777000[4]"), 0);
+	close(link_end);
+	close(keeper_end);
+	start_runner();
+}
+
+/* Whatever the bytes are: an error or a request whose views stay inside. */
+static void any_bytes(void **state)
+{
+	static char buf[4096], copy[4096];
+	struct run_request q = request(RUN_CGI, "100"), got;
+	int pair[2], fds[2], n_fds, in_fd;
+	q.in = STR("Digits=12");
+	q.fd = -1;
+	assert_int_equal(link_pair(pair), 0);
+	assert_int_equal(run_post(pair[0], &q), 0);
+	ssize_t n = link_recv(pair[1], buf, sizeof(buf), fds, 2, &n_fds);
+	assert_true(n > 0);
+	int sound = 0;
+	for (int i = 0; i < 20000; i++) {
+		memcpy(copy, buf, (size_t)n);
+		size_t len = i % 3 == 0 ? rand_u32() % (size_t)n : (size_t)n;
+		for (uint32_t k = rand_u32() % 3; k > 0; k--)
+			copy[rand_u32() % (size_t)n] = (char)rand_u32();
+		char *exact = malloc(len ? len : 1);
+		memcpy(exact, copy, len);
+		if (run_read(exact, len, fds, 0, &got, &in_fd) == 0) {
+			sound++;
+			for (int k = 0; k < got.n_args; k++)
+				assert_true(got.args[k].n == 0 || (got.args[k].p >= exact && got.args[k].p + got.args[k].n <= exact + len));
+			if (in_fd >= 0)
+				close(in_fd);
+		}
+		free(exact);
+	}
+	assert_in_range(sound, 1000, 19000);
+	q.env = str_n(buf, RUN_ENV_MAX + 1);
+	assert_int_equal(run_post(pair[0], &q), -EMSGSIZE);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -509,6 +566,8 @@ int main(void)
 	    cmocka_unit_test(outlives_the_worker),
 	    cmocka_unit_test(many_at_once),
 	    cmocka_unit_test(the_folder),
+	    cmocka_unit_test(its_own_death_leaves_nothing),
+	    cmocka_unit_test(any_bytes),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

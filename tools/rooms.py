@@ -34,7 +34,7 @@ LIBRARIES = {
     r"curl/.*": ["web", "cli"],
     r"sqlite3\.h": ["store"],
     r"libpq-fe\.h": ["store"],
-    r"ares\.h": ["net"],
+    r"ares\.h": ["net", "web"],
     r"expat\.h": ["service"],
     r"ini\.h": ["cli"],
     r"flite/.*": ["keeper"],

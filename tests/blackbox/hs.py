@@ -13,18 +13,17 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 BINARY = os.environ.get('HOOKSWITCH', os.path.join(ROOT, 'build', 'src', 'cli', 'hookswitch'))
 
 
-def free_port(host='127.0.0.1', kinds=(socket.SOCK_DGRAM, socket.SOCK_STREAM)):
-    """A port that is free for UDP and TCP at this moment."""
+def free_port(host='127.0.0.1'):
+    """A port that is free for UDP and TCP at this moment, below those that the kernel hands out to others; each process that runs tests has a part of its own."""
+    global _ports
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    for _ in range(50):
+    for _ in range(600):
+        _ports = (_ports + 1) % 600
+        port = 30000 + int(os.environ.get('HOOKSWITCH_SLOT', 3)) * 600 + _ports
         socks = []
         try:
-            first = socket.socket(family, kinds[0])
-            socks.append(first)
-            first.bind((host, 0))
-            port = first.getsockname()[1]
-            for k in kinds[1:]:
-                s = socket.socket(family, k)
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                s = socket.socket(family, kind)
                 socks.append(s)
                 s.bind((host, port))
             return port
@@ -44,7 +43,7 @@ def free_range(n):
     return 10000 + slot * width + _ranges // 2 * 2
 
 
-_ranges = 0
+_ranges, _ports = 0, os.getpid() % 600
 AS_ROOT = ['--set', 'access.user=daemon', '--set', 'access.script_user=nobody'] if os.geteuid() == 0 else []  # accounts that every Debian has
 
 
@@ -81,7 +80,7 @@ class Server:
         cmd = [BINARY, 'serve', '--config', self.config, '--data', self.data, '--services', self.services, '--http', '127.0.0.1:0',
                '--rtp', '%d-%d' % (low, low + 2 * self.rtp_pairs - 1)]
         for h in self.hosts:
-            cmd += ['--sip', h if re.search(r':\d+$', h) and (h[0] == '[' or h.count(':') == 1) else ('[%s]:0' if ':' in h else '%s:0') % h]
+            cmd += ['--sip', h if re.search(r':\d+$', h) and (h[0] == '[' or h.count(':') == 1) else ('[%s]:%d' if ':' in h else '%s:%d') % (h, free_port(h))]
         env = dict(os.environ, **(self.env or {}))
         self.proc = subprocess.Popen(cmd + self.as_root + self.args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=self.dir)
         self.threads = [threading.Thread(target=self._read, args=(f, to), daemon=True) for f, to in ((self.proc.stdout, self.lines), (self.proc.stderr, self.err))]

@@ -121,7 +121,7 @@ def best(heard, source):
     n = 1 << (len(heard) + len(source)).bit_length()
     c = np.fft.irfft(np.fft.rfft(heard, n) * np.conj(np.fft.rfft(source, n)), n)
     lag = int(np.argmax(c))
-    lag = lag - n if lag > n // 2 else lag
+    lag = lag - n if lag >= len(heard) else lag
     a, b = max(lag, 0), max(-lag, 0)
     k = min(len(heard) - a, len(source) - b)
     x, y = heard[a:a + k], source[b:b + k]
@@ -158,3 +158,15 @@ def has_tone(x, hz):
     p = np.abs(np.fft.rfft(x)) ** 2
     f = np.fft.rfftfreq(len(x), 1 / HZ)
     return float(p[abs(f - hz) <= 10].sum() / max(p.sum(), 1e-9))
+
+
+def followed(heard, source, start=None, window=2000, reach=4000):
+    """The source piece by piece through what was heard, as it goes on after interruptions: [(second of the source, correlation, lag in samples)]."""
+    lag, out = best(heard, source[:4 * HZ])[1] if start is None else start, []
+    for at in range(0, len(source) - window + 1, window):
+        lo = max(0, at + lag - 320)
+        c, k = best(heard[lo:at + lag + window + reach], source[at:at + window])
+        if c >= 0.6:
+            lag = lo + k - at
+        out.append((at / HZ, c, lag))
+    return out

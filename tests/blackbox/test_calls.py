@@ -222,7 +222,9 @@ class Wrong(Case):
         text = self.error('203', 11200, 'chmod|not executable')
 
     def test_not_executable_from_the_start(self):
-        self.error('209', 11200, 'chmod|not executable')
+        """Such a file is none of the services; the log says so, and what to do."""
+        self.assertRegex(self.s.wait_line('services/209', err=True), r'chmod \+x')
+        self.assertEqual(set(self.each(lambda p: p.refused('209')['status']).values()), {404})
 
     def test_crlf_after_the_interpreter(self):
         self.error('204', 11200, r'CRLF')

@@ -54,8 +54,8 @@ int keep_ready(struct keep *k);                                      /* calls ca
 /* Poison (house.md: the record before the wire): before an event is handled its cause is written here, shared with the keeper; one line a thread. */
 enum poison_kind { POISON_IDLE, POISON_CALL, POISON_DATAGRAM };
 struct poison_line { uint64_t what; uint64_t handle; uint32_t step; uint32_t kind; }; /* kind: enum poison_kind, written last */
-struct poison_line *keep_poison(struct keep *k, int thread);         /* in shared memory; what the last worker died of: keep_verdict */
-/* True when this call+step, or this datagram hash, has killed twice: end that call / drop that datagram (64 s). */
+struct poison_line *keep_poison(struct keep *k, int thread);         /* in shared memory */
+/* True when this call+step, or this datagram hash, has killed twice (a SIGKILL counts half): end that call / drop that datagram (64 s). */
 bool keep_is_poison(struct keep *k, uint32_t kind, uint64_t what, uint32_t step);
 
 /* ======== the slab ======== */

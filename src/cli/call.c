@@ -614,6 +614,7 @@ int call_main(const struct command *c, int argc, char **argv)
 	struct out o = OUT(shown);
 	int r;
 
+	signal(SIGPIPE, SIG_IGN); /* nobody reads what we say any more: the call is hung up in order all the same */
 	params_init(&p.p);
 	log_set_level(LOG_ERROR); /* what there is to say is said on stdout */
 	r = phone_args(&p, c, argc, argv);

@@ -158,7 +158,10 @@ struct leg_record {
 	uint8_t offered;         /* 1: our 2xx carried an offer; the ACK brings the answer */
 	uint8_t probing;         /* 1: the request in flight asks whether the peer is still there */
 	struct addr media_peer, media_peer_rtcp; /* as agreed by SDP */
-	uint8_t pad[240];
+	uint32_t info_cseq;      /* last digit that came by INFO: told to the stream again after a restart, which knows it by this number */
+	uint32_t info_ms;
+	char info_digit;
+	uint8_t pad[231];
 };
 
 #define LINE_DIGITS 16
@@ -185,7 +188,8 @@ struct media_line {
 	uint64_t octets_out;
 	uint32_t packets_in, lost_in;
 	int64_t heard_ms;     /* boottime of the last valid packet in */
-	uint8_t pad[112];
+	uint32_t info_cseq;   /* CSeq of the last INFO whose digit stands in the ring */
+	uint8_t pad[108];
 };
 
 _Static_assert(sizeof(struct addr) == 24, "layout: addr");

@@ -135,8 +135,10 @@ static void go_on(struct leg *l)
 
 	base_enter(c->sid);
 	call_note(c, TRACE_NOTE, (uint32_t)slab_head(cs->o.slab)->restarts, STR("taken over by a new worker"));
-	if (is_talking(l))
+	if (is_talking(l)) {
 		stream_open(l, true);
+		stream_typed(l);
+	}
 	adopt_transactions(l);
 	leg_arm(l);
 	if (c->r.state == CALL_OVER)

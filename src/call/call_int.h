@@ -117,6 +117,7 @@ int stream_take(struct leg *l, const struct addr *local) _must_;       /* a pair
 void stream_open(struct leg *l, bool adopt);
 void stream_start(struct leg *l, int64_t latch_until_ms);
 void stream_remote(struct leg *l, bool relatch, int64_t latch_until_ms);
+void stream_typed(struct leg *l);
 void stream_close(struct leg *l);
 void stream_closed(struct leg *l);                                     /* MEDIA_CLOSED came */
 void stream_do(struct leg *l, struct media_cmd *c);

@@ -160,6 +160,42 @@ int door_repeat(struct leg *l, struct sip_tx *tx, int64_t now_ms)
 	return sip_tx_reply(tx, &r, now_ms);
 }
 
+/* A digit by INFO: application/dtmf-relay (`Signal=5`, `Duration=160`) or application/dtmf (`5`). 0 = none. */
+static char info_digit(const struct sip_msg *m, uint32_t *ret_ms)
+{
+	struct str rest, type = str_trim(str_cut(sip_get(m, HDR_CONTENT_TYPE), ';', &rest)), body = m->body, digit = STR_NONE;
+	uint64_t ms = 0;
+
+	if (str_ieq(type, STR("application/dtmf"))) {
+		digit = str_trim(body);
+	} else if (str_ieq(type, STR("application/dtmf-relay"))) {
+		while (body.n) {
+			struct str value, line = str_cut(body, '\n', &body), name = str_trim(str_cut(line, '=', &value));
+			if (str_ieq(name, STR("Signal")))
+				digit = str_trim(value);
+			else if (str_ieq(name, STR("Duration")) && str_u64(str_trim(value), 60000, &ms))
+				ms = 0;
+		}
+	}
+	*ret_ms = (uint32_t)ms;
+	char c = digit.n == 1 ? digit.p[0] : 0;
+	return c >= 'a' && c <= 'd' ? (char)(c - 'a' + 'A') : rtp_digit_event(c) < 0 ? 0 : c;
+}
+
+/* RFC 6086: an empty INFO is a keepalive. */
+static uint16_t take_info(struct leg *l, const struct sip_msg *m)
+{
+	uint32_t ms;
+	char digit = info_digit(m, &ms);
+
+	if (!digit)
+		return m->body.n ? 415 : 200;
+	l->r.info_cseq = m->cseq;
+	l->r.info_digit = digit;
+	l->r.info_ms = ms;
+	return 200;
+}
+
 static void in_dialog_other(struct leg *l, struct sip_tx *tx, const struct sip_msg *m)
 {
 	l->dlg.remote_cseq = m->cseq;
@@ -167,12 +203,14 @@ static void in_dialog_other(struct leg *l, struct sip_tx *tx, const struct sip_m
 	l->r.done_method = (uint8_t)m->method;
 	switch (m->method) {
 	case SIP_OPTIONS: l->r.done_status = 200; break;
-	case SIP_INFO: l->r.done_status = m->body.n ? 415 : 200; break; /* RFC 6086: an empty INFO is a keepalive */
+	case SIP_INFO: l->r.done_status = take_info(l, m); break;
 	case SIP_OTHER: l->r.done_status = 501; break;
 	default: l->r.done_status = 405; break;
 	}
 	leg_commit(l);
-	answer_in_dialog(l, tx, l->r.done_status, l->r.done_status == 415 ? STR("Accept: \r\n") : ALLOW);
+	if (l->r.info_cseq == m->cseq)
+		stream_typed(l);
+	answer_in_dialog(l, tx, l->r.done_status, l->r.done_status == 415 ? STR("Accept: application/dtmf-relay, application/dtmf\r\n") : ALLOW);
 }
 
 static void in_dialog(struct calls *cs, struct sip_tx *tx, const struct sip_msg *m, const struct flow *from)

@@ -67,6 +67,13 @@ void stream_remote(struct leg *l, bool relatch, int64_t latch_until_ms)
 	stream_do(l, &(struct media_cmd){.kind = MEDIA_REMOTE, .remote = remote_of(l, relatch, latch_until_ms)});
 }
 
+/* The record's digit by INFO; the stream takes it once for its CSeq. */
+void stream_typed(struct leg *l)
+{
+	if (l->r.info_cseq)
+		stream_do(l, &(struct media_cmd){.kind = MEDIA_TYPED, .typed = {.cseq = l->r.info_cseq, .ms = l->r.info_ms, .digit = l->r.info_digit}});
+}
+
 void stream_close(struct leg *l)
 {
 	if (l->stream)

@@ -218,6 +218,8 @@ int wire_fetch_pairs(void *arg, uint8_t pool, const uint16_t *ports, int n, int 
 		int some = MIN(n - at, 126);
 
 		r = keep_fetch_pairs(w->keep, pool, ports + at, some, pairs);
+		if (r == -ENOENT) /* some are gone: they are -1, the others are here */
+			r = 0;
 		for (int i = 0; i < some; i++) {
 			rtp_fds[at + i] = r ? -1 : pairs[i].rtp_fd;
 			rtcp_fds[at + i] = r ? -1 : pairs[i].rtcp_fd;

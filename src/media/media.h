@@ -16,6 +16,7 @@ enum media_cmd_kind {
 	MEDIA_STOP,    /* stop playing */
 	MEDIA_ECHO,    /* on = 1: what comes in goes out */
 	MEDIA_DIGITS,  /* send digits as telephone-events (or tones where there is none), 100 ms + 60 ms gap; 'w' = 500 ms, 'W' = 1 s */
+	MEDIA_TYPED,   /* a digit came by INFO: into the ring like any other, once for its CSeq */
 	MEDIA_TAP,     /* on = 1: what is heard is told in MEDIA_HEARD events, frame by frame */
 	MEDIA_CLOSE,   /* ends the stream: RTCP BYE, sockets are given back by MEDIA_CLOSED */
 	MEDIA_SOUND,   /* a sound buffer: the fd of a memfd with 16-bit samples at AUDIO_HZ comes with the message (mailbox_post_fd) */
@@ -41,6 +42,10 @@ struct media_cmd {
 		struct { uint32_t number; uint32_t sound, sound_gen; uint32_t pos, loop, loops; } play; /* loops: turns in all, 0 = endless; pos, loop: where to begin */
 		struct { uint8_t on; } on;
 		struct { char text[64]; } digits;
+		struct {
+			uint32_t cseq, ms;
+			char digit;
+		} typed;
 		struct { uint32_t sound, sound_gen, n_samples; } sound;
 		struct { int64_t latch_until_ms; } start;
 	};

@@ -112,6 +112,15 @@ void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_
 		take(m, s);
 }
 
+/* RFC 6086 INFO: the packet's clock has no part in it, so the events' timestamp stays. */
+void digit_typed(struct media *m, struct stream *s, uint32_t cseq, char digit, uint32_t ms)
+{
+	if (s->line->info_cseq == cseq)
+		return;
+	record(m, s, digit, s->line->tele_ts, ms);
+	__atomic_store_n(&s->line->info_cseq, cseq, __ATOMIC_RELEASE);
+}
+
 void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms)
 {
 	if (s->in.on && now_ms - s->in.heard_ms >= GONE_MS)

@@ -127,6 +127,7 @@ void road_send(struct media *m, struct stream *s, bool rtcp, const void *p, size
 void stream_aim(struct stream *s);
 /* media_digit.c */
 void digit_in(struct media *m, struct stream *s, const struct rtp_hdr *h, int64_t now_ms);
+void digit_typed(struct media *m, struct stream *s, uint32_t cseq, char digit, uint32_t ms);
 void digit_in_tick(struct media *m, struct stream *s, int64_t now_ms);
 /* Listens for tones if the peer has no other way to dial; an order, takes and gives back memory. */
 void digit_tones_set(struct stream *s, bool on);

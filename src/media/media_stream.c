@@ -333,6 +333,9 @@ static void do_stream(struct media *m, struct stream *s, const struct media_cmd 
 	case MEDIA_ECHO:
 		s->echo = c->on.on;
 		return;
+	case MEDIA_TYPED:
+		digit_typed(m, s, c->typed.cseq, c->typed.digit, c->typed.ms);
+		break;
 	case MEDIA_DIGITS:
 		digit_out_put(s, c->digits.text, sizeof(c->digits.text), true);
 		return;

@@ -237,12 +237,35 @@ static void digits_once(void **state)
 	assert_int_equal(count_get(COUNT_DIGITS) - before, 2);
 }
 
+/* The same by INFO: told to the stream again after the restart, which knows it by its CSeq; a repeat of the INFO is answered from the record. */
+static void digits_by_info_once(void **state)
+{
+	struct world *w = *state;
+
+	world_service(w, "100.xml", "xml", "<Response><Echo/></Response>", 5);
+	a_invite(w, "100");
+	a_wait(w, 200, 1000);
+	a_ack(w);
+	uint64_t before = count_get(COUNT_DIGITS);
+	for (int i = 0; i < 3; i++) {
+		a_info(w, "Signal=5\r\nDuration=160\r\n");
+		a_expect(w, 200);
+		world_crash(w);
+		a_repeat(w);
+		a_wait(w, 200, 50);
+		world_run(w, 50);
+		assert_int_equal(count_get(COUNT_DIGITS) - before, i + 1);
+	}
+	a_info(w, "Signal=Q\r\n");
+	assert_non_null(strstr(header_of(a_expect(w, 415), "Accept"), "dtmf-relay"));
+}
+
 int main(void)
 {
 #define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {FLOW(half_through_a_run), FLOW(answer_came_while_it_was_dead), FLOW(repeated_invite_after_the_crash), FLOW(in_a_prompt),
 	    FLOW(in_a_pause), FLOW(in_echo_on_hold_and_back), FLOW(in_our_bye), FLOW(bye_answered_from_the_record), FLOW(cancelled_call_stays_cancelled),
-	    FLOW(digits_once)};
+	    FLOW(digits_once), FLOW(digits_by_info_once)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

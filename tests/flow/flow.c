@@ -617,6 +617,14 @@ void a_request(struct world *w, const char *method, const char *extra, const cha
 	print_request(w, method, w->cseq, extra, body ? body : offer(w));
 	deliver(w, w->last);
 }
+void a_info(struct world *w, const char *dtmf_relay)
+{
+	snprintf(w->branch, sizeof(w->branch), "z9hG4bK%08x", rand_u32());
+	print_request(w, "INFO", ++w->cseq, "Content-Type: application/dtmf-relay\r\n", "");
+	char *end = strstr(w->last, "Content-Length: 0");
+	snprintf(end, sizeof(w->last) - (size_t)(end - w->last), "Content-Length: %zu\r\n\r\n%s", strlen(dtmf_relay), dtmf_relay);
+	deliver(w, w->last);
+}
 void a_cancel(struct world *w)
 {
 	print_request(w, "CANCEL", w->invite_cseq, "", "");

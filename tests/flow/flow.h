@@ -40,6 +40,7 @@ void a_repeat(struct world *w);                                  /* the last req
 void a_ack(struct world *w);
 void a_request(struct world *w, const char *method, const char *extra, const char *body);     /* in the dialog, next CSeq */
 void a_cancel(struct world *w);
+void a_info(struct world *w, const char *dtmf_relay);            /* INFO in the dialog */
 void a_answer(struct world *w, int status, const char *body);    /* to the last request that came from us */
 /* The next message that came to the phone: a response with this status, or (method) a request. Fails the test otherwise. Its text stays until the next call. */
 const char *a_expect(struct world *w, int status);

@@ -10,13 +10,22 @@
 
 #include <netinet/in.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
+
+#include "net/net.h"
 
 #define PATIENCE_MS   10000
 #define ANSWER_FACTOR 6 /* an answer may be megabytes */
+#define ERRANDS_BYTES 4096
+
+struct errand {
+	web_errand_h *h;
+	void *arg;
+	sem_t *done;
+};
 
 struct door {
 	uv_poll_t poll;
@@ -29,6 +38,8 @@ struct thread {
 	uv_loop_t loop;
 	uv_async_t stop;
 	uv_timer_t sweep;
+	struct mailbox *errands;
+	uv_poll_t errand;
 	pthread_t id;
 	struct lws_context *lws;
 	struct lws_vhost *vhost;
@@ -148,6 +159,45 @@ static void on_sweep(uv_timer_t *timer)
 		doors_open(t);
 }
 
+static void on_errand(uv_poll_t *p, int status, int events)
+{
+	struct thread *t = p->data;
+	struct errand e;
+	if (mailbox_take(t->errands, &e, sizeof(e), NULL) <= 0)
+		return;
+	e.h(&t->loop, e.arg);
+	sem_post(e.done);
+}
+
+/* The pointers of the message are good: who sends it waits. */
+void web_errand(struct web *w, web_errand_h *h, void *arg)
+{
+	struct thread *t = container_of(w, struct thread, web);
+	sem_t done;
+	struct errand e = {.h = h, .arg = arg, .done = &done};
+	sem_init(&done, 0, 0);
+	int err = mailbox_post(t->errands, &e, sizeof(e));
+	ASSERT(err == 0);
+	while (sem_wait(&done) && errno == EINTR)
+		;
+	sem_destroy(&done);
+}
+
+static int open_errands(struct thread *t)
+{
+	t->errands = mailbox_new(ERRANDS_BYTES);
+	if (!t->errands)
+		return -ENOMEM;
+	int err = uv_poll_init(&t->loop, &t->errand, mailbox_fd(t->errands));
+	if (err) {
+		mailbox_free(t->errands);
+		t->errands = NULL;
+		return err;
+	}
+	t->errand.data = t;
+	return uv_poll_start(&t->errand, UV_READABLE, on_errand);
+}
+
 static void on_stop(uv_async_t *a)
 {
 	uv_stop(a->loop);
@@ -157,6 +207,8 @@ static void close_all(struct thread *t)
 {
 	for (int i = 0; i < t->n_doors; i++)
 		uv_close((uv_handle_t *)&t->doors[i].poll, NULL);
+	if (t->errands)
+		uv_close((uv_handle_t *)&t->errand, NULL);
 	uv_close((uv_handle_t *)&t->sweep, NULL);
 	uv_close((uv_handle_t *)&t->stop, NULL);
 	/* With a foreign loop the library lets go in two steps: it closes its handles, and after the loop has seen that, its memory is freed. */
@@ -165,6 +217,7 @@ static void close_all(struct thread *t)
 	lws_context_destroy(t->lws);
 	uv_run(&t->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&t->loop);
+	mailbox_free(t->errands);
 }
 
 static void *web_thread(void *arg)
@@ -248,7 +301,9 @@ int web_start(const struct web_opts *o, struct web **ret)
 	uv_timer_init(&t->loop, &t->sweep);
 	t->sweep.data = t;
 	uv_timer_start(&t->sweep, on_sweep, (uint64_t)tick, (uint64_t)tick);
-	err = open_lws(t);
+	err = open_errands(t);
+	if (err == 0)
+		err = open_lws(t);
 	if (err == 0)
 		err = open_doors(t, o);
 	if (err == 0)

@@ -125,6 +125,7 @@ static void on_turn(void *arg, int64_t now_ms)
 	sip_turn(w->sip, now_ms);
 	calls_turn(w->calls, now_ms);
 	verbs_turn(w->verbs, now_ms);
+	poison_idle(w); /* timers and the runner's news marked their calls; whatever ends us between two turns is nobody's doing */
 	if (w->stops && (calls_count(w->calls) == 0 || w->stops > 1))
 		net_stop(w->net);
 }

@@ -330,6 +330,7 @@ static int adopt(struct worker *w)
 	if (r)
 		log_line(LOG_WARN, "adoption: the held connections did not come: %s", strerror(-r));
 	n = calls_adopt(w->calls, wire_fetch_pairs, w, clock_boot_ms());
+	__atomic_store_n(&w->line->kind, POISON_IDLE, __ATOMIC_RELEASE); /* the last call that was adopted is not at fault for what comes now */
 	log_line(LOG_INFO, "started again: %d calls adopted", n);
 	return 0;
 }

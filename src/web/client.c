@@ -220,7 +220,7 @@ static void job_free(struct job *j)
 	link_drop(&j->queue);
 	carry_free_job(j);
 	curl_url_cleanup(j->url);
-	curl_free(j->url_text);
+	free(j->url_text);
 	curl_free(j->host);
 	free(j->base_text);
 	free(j->order);

@@ -169,26 +169,29 @@ static const char *take_credentials(struct job *j)
 	return bad;
 }
 
+/* The parameters are added by hand: libcurl would spell their escapes in its own way, and what is asked for has to be what was signed, byte by byte. */
 static const char *set_texts(struct job *j, struct str query)
 {
 	char *text = NULL;
 	free(j->base_text);
-	j->base_text = NULL;
+	free(j->url_text);
+	j->base_text = j->url_text = NULL;
 	if (curl_url_get(j->url, CURLUPART_URL, &text, 0) == CURLUE_OK)
 		j->base_text = strdup(text);
 	curl_free(text);
-	if (query.n) {
-		char *more = strndup(query.p, query.n);
-		CURLUcode rc = more ? curl_url_set(j->url, CURLUPART_QUERY, more, CURLU_APPENDQUERY) : CURLUE_OUT_OF_MEMORY;
-		free(more);
-		if (rc)
-			return "its parameters cannot be added";
-	}
-	curl_free(j->url_text);
-	j->url_text = NULL;
-	if (!j->base_text || curl_url_get(j->url, CURLUPART_URL, &j->url_text, 0))
+	if (!j->base_text)
 		return "no URL";
-	return strlen(j->url_text) > FETCH_ORDER_MAX ? "too long" : NULL;
+	struct str base = str_z(j->base_text);
+	struct out o = {.p = malloc(base.n + query.n + 2), .cap = base.n + query.n + 2};
+	j->url_text = o.p;
+	if (!o.p)
+		return "out of memory";
+	out_str(&o, base);
+	if (query.n && base.p[base.n - 1] != '?')
+		out_c(&o, str_find(base, '?') ? '&' : '?');
+	out_str(&o, query);
+	out_c(&o, 0);
+	return str_find(query, 0) ? "a NUL in its parameters" : NULL;
 }
 
 /* What is wrong with it, or NULL. query: added to it (the form of a GET). */

@@ -21,9 +21,9 @@ static bool read_pair(struct calls *cs, uint32_t slot, struct call_record *cr, s
 
 static void keep_texts(struct slab *s, const struct call_record *c, const struct leg_record *l)
 {
-	const struct text t[] = {c->number, c->app.doc, c->app.doc_type, c->app.base_url, c->app.req_url, c->app.req_form, c->app.cookies, c->app.error_url,
-	    c->app.number_key, c->app.callbacks, l->invite, l->answer, l->offer_in,
-	    l->sdp_local, l->sdp_remote, l->target};
+	const struct text t[] = {c->number,      c->app.doc,       c->app.doc_type,   c->app.base_url,  c->app.req_url, c->app.req_form,
+				 c->app.cookies, c->app.error_url, c->app.number_key, c->app.callbacks, l->invite,      l->answer,
+				 l->offer_in,    l->sdp_local,     l->sdp_remote,     l->target};
 
 	for (size_t i = 0; i < N_ELEMENTS(t); i++)
 		slab_keep(s, t[i]);

@@ -7,7 +7,10 @@
 
 const char *const call_state_names[CALL_N_STATES] = {"free", "ringing", "up", "ending", "over"};
 
-void call_now(struct calls *cs) { cs->now_ms = cs->o.now ? cs->o.now(cs->o.arg) : clock_boot_ms(); }
+void call_now(struct calls *cs)
+{
+	cs->now_ms = cs->o.now ? cs->o.now(cs->o.arg) : clock_boot_ms();
+}
 
 static void timer_due(struct timer *t, void *arg, int64_t now_ms)
 {
@@ -56,10 +59,22 @@ void calls_free(struct calls *cs)
 	free(cs);
 }
 
-void calls_set_sip(struct calls *cs, struct sip *s) { cs->o.sip = s; }
-const struct sip_user *calls_sip_user(struct calls *cs) { return &cs->sip_user; }
-uint32_t calls_count(const struct calls *cs) { return table_count(cs->calls); }
-int64_t calls_now(const struct calls *cs) { return cs->now_ms; }
+void calls_set_sip(struct calls *cs, struct sip *s)
+{
+	cs->o.sip = s;
+}
+const struct sip_user *calls_sip_user(struct calls *cs)
+{
+	return &cs->sip_user;
+}
+uint32_t calls_count(const struct calls *cs)
+{
+	return table_count(cs->calls);
+}
+int64_t calls_now(const struct calls *cs)
+{
+	return cs->now_ms;
+}
 
 /* at: a handle to adopt, 0 = a new slot. NULL = full. */
 struct call *call_new(struct calls *cs, enum call_dir dir, handle at)
@@ -112,8 +127,8 @@ void calls_turn(struct calls *cs, int64_t now_ms)
 
 static void drop_texts(struct call *c)
 {
-	struct text *t[] = {&c->r.number, &c->r.app.doc, &c->r.app.doc_type, &c->r.app.base_url, &c->r.app.req_url, &c->r.app.req_form,
-	    &c->r.app.cookies, &c->r.app.error_url, &c->r.app.number_key, &c->r.app.callbacks};
+	struct text *t[] = {&c->r.number,       &c->r.app.doc,     &c->r.app.doc_type,  &c->r.app.base_url,   &c->r.app.req_url,
+			    &c->r.app.req_form, &c->r.app.cookies, &c->r.app.error_url, &c->r.app.number_key, &c->r.app.callbacks};
 
 	for (size_t i = 0; i < N_ELEMENTS(t); i++) {
 		slab_drop(c->all->o.slab, *t[i]);
@@ -162,7 +177,10 @@ int call_keep(struct call *c, struct text *t, struct str s)
 	return 0;
 }
 
-struct str call_text(const struct call *c, struct text t) { return slab_str(c->all->o.slab, t); }
+struct str call_text(const struct call *c, struct text t)
+{
+	return slab_str(c->all->o.slab, t);
+}
 
 void call_state(struct call *c, enum call_state s)
 {
@@ -219,9 +237,18 @@ void call_tell(struct call *c, const struct call_event *e)
 
 /* ---- orders ---- */
 
-int call_ring(struct call *c) { return c->leg->ops->ring(c->leg); }
-int call_answer(struct call *c) { return call_is_up(c) ? 0 : c->leg->ops->answer(c->leg); }
-bool call_is_up(const struct call *c) { return c->r.state == CALL_UP; }
+int call_ring(struct call *c)
+{
+	return c->leg->ops->ring(c->leg);
+}
+int call_answer(struct call *c)
+{
+	return call_is_up(c) ? 0 : c->leg->ops->answer(c->leg);
+}
+bool call_is_up(const struct call *c)
+{
+	return c->r.state == CALL_UP;
+}
 
 int call_reject(struct call *c, int status)
 {
@@ -245,7 +272,7 @@ int call_play(struct call *c, const struct play_order *p, uint32_t *ret_number)
 		return -EPROTO;
 	uint32_t n = ++c->r.app.play_number;
 	struct media_cmd cmd = {.kind = MEDIA_PLAY,
-	    .play = {.number = n, .sound = p->sound, .sound_gen = p->sound_gen, .pos = p->pos, .loop = p->loop, .loops = p->loops}};
+				.play = {.number = n, .sound = p->sound, .sound_gen = p->sound_gen, .pos = p->pos, .loop = p->loop, .loops = p->loops}};
 
 	call_commit(c);
 	stream_do(c->leg, &cmd);
@@ -253,9 +280,18 @@ int call_play(struct call *c, const struct play_order *p, uint32_t *ret_number)
 	return 0;
 }
 
-void call_play_stop(struct call *c) { stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_STOP}); }
-void call_echo(struct call *c, bool on) { stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_ECHO, .on.on = on}); }
-void call_tap(struct call *c, bool on) { stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_TAP, .on.on = on}); }
+void call_play_stop(struct call *c)
+{
+	stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_STOP});
+}
+void call_echo(struct call *c, bool on)
+{
+	stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_ECHO, .on.on = on});
+}
+void call_tap(struct call *c, bool on)
+{
+	stream_do(c->leg, &(struct media_cmd){.kind = MEDIA_TAP, .on.on = on});
+}
 
 int call_send_digits(struct call *c, struct str digits)
 {
@@ -302,15 +338,42 @@ void call_timer(struct call *c, int64_t at_ms)
 		timer_stop(&c->timer);
 }
 
-struct app_record *call_app(struct call *c) { return &c->r.app; }
-struct call_record *call_record_of(struct call *c) { return &c->r; }
-void call_set_user(struct call *c, void *p) { c->user = p; }
-void *call_user_of(const struct call *c) { return c->user; }
-const uint8_t *call_sid(const struct call *c) { return c->r.sid; }
-handle call_handle(const struct call *c) { return c->h; }
-struct call *call_get(struct calls *cs, handle h) { return table_get(cs->calls, h); }
-struct calls *call_all(struct call *c) { return c->all; }
-void call_note(struct call *c, enum trace_kind k, uint32_t code, struct str payload) { trace_put(c->all->o.trace, k, c->r.sid, code, payload); }
+struct app_record *call_app(struct call *c)
+{
+	return &c->r.app;
+}
+struct call_record *call_record_of(struct call *c)
+{
+	return &c->r;
+}
+void call_set_user(struct call *c, void *p)
+{
+	c->user = p;
+}
+void *call_user_of(const struct call *c)
+{
+	return c->user;
+}
+const uint8_t *call_sid(const struct call *c)
+{
+	return c->r.sid;
+}
+handle call_handle(const struct call *c)
+{
+	return c->h;
+}
+struct call *call_get(struct calls *cs, handle h)
+{
+	return table_get(cs->calls, h);
+}
+struct calls *call_all(struct call *c)
+{
+	return c->all;
+}
+void call_note(struct call *c, enum trace_kind k, uint32_t code, struct str payload)
+{
+	trace_put(c->all->o.trace, k, c->r.sid, code, payload);
+}
 
 struct call *call_of(struct calls *cs, handle leg)
 {

@@ -70,8 +70,15 @@ struct call *call_dial(struct calls *cs, const struct call_dial *d, int64_t now_
 	call_commit(c);
 	stream_open(l, false);
 	l->r.req_branch = rand_u32();
-	struct sip_request r = {.method = SIP_INVITE, .dlg = &l->dlg, .cseq = 1, .rnd = l->r.req_branch, .owner = l->h, .contact_user = d->from_user,
-	    .headers = d->headers, .content_type = STR("application/sdp"), .body = slab_str(cs->o.slab, l->r.sdp_local)};
+	struct sip_request r = {.method = SIP_INVITE,
+				.dlg = &l->dlg,
+				.cseq = 1,
+				.rnd = l->r.req_branch,
+				.owner = l->h,
+				.contact_user = d->from_user,
+				.headers = d->headers,
+				.content_type = STR("application/sdp"),
+				.body = slab_str(cs->o.slab, l->r.sdp_local)};
 	l->invite = sip_request(cs->o.sip, &r, now_ms);
 	if (!l->invite)
 		leg_post(l, LE_REPLY, &(struct leg_in){.why = SIP_WHY_TRANSPORT});

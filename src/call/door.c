@@ -202,10 +202,18 @@ static void in_dialog_other(struct leg *l, struct sip_tx *tx, const struct sip_m
 	l->r.done_cseq = m->cseq;
 	l->r.done_method = (uint8_t)m->method;
 	switch (m->method) {
-	case SIP_OPTIONS: l->r.done_status = 200; break;
-	case SIP_INFO: l->r.done_status = take_info(l, m); break;
-	case SIP_OTHER: l->r.done_status = 501; break;
-	default: l->r.done_status = 405; break;
+	case SIP_OPTIONS:
+		l->r.done_status = 200;
+		break;
+	case SIP_INFO:
+		l->r.done_status = take_info(l, m);
+		break;
+	case SIP_OTHER:
+		l->r.done_status = 501;
+		break;
+	default:
+		l->r.done_status = 405;
+		break;
 	}
 	leg_commit(l);
 	if (l->r.info_cseq == m->cseq)

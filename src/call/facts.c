@@ -114,9 +114,12 @@ int facts_make(struct call *c, const struct sip_msg *m, const struct flow *from)
 static const char *status_word(const struct call *c)
 {
 	switch (c->r.state) {
-	case CALL_RINGING: return "ringing";
-	case CALL_UP: return "in-progress";
-	default: break;
+	case CALL_RINGING:
+		return "ringing";
+	case CALL_UP:
+		return "in-progress";
+	default:
+		break;
 	}
 	if (c->r.answered_ms)
 		return "completed";

@@ -13,9 +13,18 @@
 #define RING_AGAIN_MS 60000
 #define LATCH_MS      10000 /* how long the latch stays open after the ACK and at a re-INVITE */
 
-static struct calls *all_of(struct leg *l) { return l->call->all; }
-static int64_t now_of(struct leg *l) { return l->call->all->now_ms; }
-struct leg *leg_get(struct calls *cs, handle h) { return table_get(cs->legs, h); }
+static struct calls *all_of(struct leg *l)
+{
+	return l->call->all;
+}
+static int64_t now_of(struct leg *l)
+{
+	return l->call->all->now_ms;
+}
+struct leg *leg_get(struct calls *cs, handle h)
+{
+	return table_get(cs->legs, h);
+}
 
 static void timer_due(struct timer *t, void *arg, int64_t now_ms)
 {
@@ -256,9 +265,10 @@ static void send_bye(struct leg *l, const char *reason)
 	if (reason)
 		out_f(&o, "Reason: SIP;cause=200;text=\"%s\"\r\n", reason);
 	sip_dlg_flow(&l->dlg, &l->dlg.flow);
-	if (!sip_request(all_of(l)->o.sip,
-	        &(struct sip_request){.method = SIP_BYE, .dlg = &l->dlg, .cseq = l->r.req_cseq, .rnd = l->r.req_branch, .owner = l->h, .headers = out_view(&o)},
-	        now_of(l))) {
+	if (!sip_request(
+		all_of(l)->o.sip,
+		&(struct sip_request){.method = SIP_BYE, .dlg = &l->dlg, .cseq = l->r.req_cseq, .rnd = l->r.req_branch, .owner = l->h, .headers = out_view(&o)},
+		now_of(l))) {
 		gone(l); /* nobody can be told; our side is over all the same */
 		leg_commit(l);
 		if (!l->stream)
@@ -280,8 +290,14 @@ static void send_probe(struct leg *l)
 	leg_arm(l);
 	call_note(l->call, TRACE_NOTE, 0, STR("nothing heard: asking whether the other side is still there"));
 	sip_dlg_flow(&l->dlg, &l->dlg.flow);
-	struct sip_request r = {.method = SIP_INVITE, .dlg = &l->dlg, .cseq = l->r.req_cseq, .rnd = l->r.req_branch, .owner = l->h, .contact_user = leg_contact(l),
-	    .content_type = STR("application/sdp"), .body = slab_str(all_of(l)->o.slab, l->r.sdp_local)};
+	struct sip_request r = {.method = SIP_INVITE,
+				.dlg = &l->dlg,
+				.cseq = l->r.req_cseq,
+				.rnd = l->r.req_branch,
+				.owner = l->h,
+				.contact_user = leg_contact(l),
+				.content_type = STR("application/sdp"),
+				.body = slab_str(all_of(l)->o.slab, l->r.sdp_local)};
 	if (!sip_request(all_of(l)->o.sip, &r, now_of(l)))
 		l->r.req_open = 0;
 }
@@ -392,7 +408,10 @@ static bool check_deadlines(struct leg *l)
 
 /* ---- the states ---- */
 
-static struct leg *leg_of(struct fsm *f) { return container_of(f, struct leg, fsm); }
+static struct leg *leg_of(struct fsm *f)
+{
+	return container_of(f, struct leg, fsm);
+}
 
 static void outbound_reply(struct leg *l, const struct leg_in *in)
 {
@@ -637,23 +656,32 @@ static const char *const event_names[LE_N] = {"ring", "answer", "reject", "hang 
 
 static const struct fsm_state states[LEG_N_STATES] = {
     [LEG_FREE] = {.name = "free", .event = state_gone},
-    [LEG_NEW] = {.name = "new", .event = state_new,
-	.accepts = BIT(LE_RING) | BIT(LE_ANSWER) | BIT(LE_REJECT) | BIT(LE_HANGUP) | BIT(LE_CANCEL) | BIT(LE_BYE) | BIT(LE_NO_ACK) | BIT(LE_REPLY) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_RINGING) | BIT(LEG_ANSWERED) | BIT(LEG_UP) | BIT(LEG_GONE)},
-    [LEG_RINGING] = {.name = "ringing", .event = state_new,
-	.accepts = BIT(LE_RING) | BIT(LE_ANSWER) | BIT(LE_REJECT) | BIT(LE_HANGUP) | BIT(LE_CANCEL) | BIT(LE_BYE) | BIT(LE_NO_ACK) | BIT(LE_REPLY) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_ANSWERED) | BIT(LEG_UP) | BIT(LEG_GONE)},
-    [LEG_ANSWERED] = {.name = "answered", .event = state_answered,
-	.accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_UP) | BIT(LEG_HANGING) | BIT(LEG_LEAVING) | BIT(LEG_GONE)},
-    [LEG_HANGING] = {.name = "hanging", .event = state_answered,
-	.accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_LEAVING) | BIT(LEG_GONE)},
-    [LEG_UP] = {.name = "up", .event = state_up,
-	.accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_REINVITE) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_REPLY) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_LEAVING) | BIT(LEG_GONE)},
-    [LEG_LEAVING] = {.name = "leaving", .event = state_leaving, .accepts = BIT(LE_REPLY) | BIT(LE_BYE) | BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_TIMER),
-	.goes_to = BIT(LEG_GONE)},
+    [LEG_NEW] = {.name = "new",
+		 .event = state_new,
+		 .accepts = BIT(LE_RING) | BIT(LE_ANSWER) | BIT(LE_REJECT) | BIT(LE_HANGUP) | BIT(LE_CANCEL) | BIT(LE_BYE) | BIT(LE_NO_ACK) | BIT(LE_REPLY) |
+			    BIT(LE_TIMER),
+		 .goes_to = BIT(LEG_RINGING) | BIT(LEG_ANSWERED) | BIT(LEG_UP) | BIT(LEG_GONE)},
+    [LEG_RINGING] = {.name = "ringing",
+		     .event = state_new,
+		     .accepts = BIT(LE_RING) | BIT(LE_ANSWER) | BIT(LE_REJECT) | BIT(LE_HANGUP) | BIT(LE_CANCEL) | BIT(LE_BYE) | BIT(LE_NO_ACK) |
+				BIT(LE_REPLY) | BIT(LE_TIMER),
+		     .goes_to = BIT(LEG_ANSWERED) | BIT(LEG_UP) | BIT(LEG_GONE)},
+    [LEG_ANSWERED] = {.name = "answered",
+		      .event = state_answered,
+		      .accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_TIMER),
+		      .goes_to = BIT(LEG_UP) | BIT(LEG_HANGING) | BIT(LEG_LEAVING) | BIT(LEG_GONE)},
+    [LEG_HANGING] = {.name = "hanging",
+		     .event = state_answered,
+		     .accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_TIMER),
+		     .goes_to = BIT(LEG_LEAVING) | BIT(LEG_GONE)},
+    [LEG_UP] = {.name = "up",
+		.event = state_up,
+		.accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_REINVITE) | BIT(LE_BYE) | BIT(LE_HANGUP) | BIT(LE_REPLY) | BIT(LE_TIMER),
+		.goes_to = BIT(LEG_LEAVING) | BIT(LEG_GONE)},
+    [LEG_LEAVING] = {.name = "leaving",
+		     .event = state_leaving,
+		     .accepts = BIT(LE_REPLY) | BIT(LE_BYE) | BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_TIMER),
+		     .goes_to = BIT(LEG_GONE)},
     [LEG_GONE] = {.name = "gone", .event = state_gone, .accepts = BIT(LE_ACK) | BIT(LE_NO_ACK) | BIT(LE_REPLY) | BIT(LE_TIMER)},
 };
 _Static_assert(LEG_N_STATES <= 32 && LE_N <= 32, "masks are 32 bits");
@@ -661,9 +689,21 @@ const struct fsm_type leg_fsm_type = {.name = "leg", .states = states, .n_states
 
 /* ---- orders ---- */
 
-static int sip_ring(struct leg *l) { return leg_post(l, LE_RING, NULL); }
-static int sip_leg_answer(struct leg *l) { return leg_post(l, LE_ANSWER, NULL); }
-static int sip_leg_reject(struct leg *l, int status) { return leg_post(l, LE_REJECT, &status); }
-static void sip_hangup(struct leg *l, const char *reason) { leg_post(l, LE_HANGUP, &(struct leg_hangup){reason}); }
+static int sip_ring(struct leg *l)
+{
+	return leg_post(l, LE_RING, NULL);
+}
+static int sip_leg_answer(struct leg *l)
+{
+	return leg_post(l, LE_ANSWER, NULL);
+}
+static int sip_leg_reject(struct leg *l, int status)
+{
+	return leg_post(l, LE_REJECT, &status);
+}
+static void sip_hangup(struct leg *l, const char *reason)
+{
+	leg_post(l, LE_HANGUP, &(struct leg_hangup){reason});
+}
 
 const struct leg_ops leg_sip_ops = {.ring = sip_ring, .answer = sip_leg_answer, .reject = sip_leg_reject, .hangup = sip_hangup};

@@ -53,8 +53,7 @@ static bool full(const struct net *n)
 static void listens_interest(struct net *n)
 {
 	bool on = n->accepting && n->accept_rest.at_ms == 0;
-	LINK_EACH(it, &n->listens)
-	{
+	LINK_EACH (it, &n->listens) {
 		(void)watch_set(container_of(it, struct listener, link)->watch, on ? WATCH_IN : 0);
 	}
 }
@@ -127,8 +126,7 @@ void net_accepting(struct net *n, bool on)
 
 void listens_close(struct net *n)
 {
-	LINK_EACH_SAFE(it, &n->listens)
-	{
+	LINK_EACH_SAFE (it, &n->listens) {
 		struct listener *l = container_of(it, struct listener, link);
 		watch_free(l->watch);
 		close(l->fd);

@@ -93,8 +93,7 @@ static void sock_h(void *arg, unsigned events)
 
 static struct dns_sock *sock_of(struct dns *d, int fd)
 {
-	LINK_EACH(it, &d->socks)
-	{
+	LINK_EACH (it, &d->socks) {
 		struct dns_sock *s = container_of(it, struct dns_sock, link);
 		if (s->fd == fd)
 			return s;

@@ -144,8 +144,7 @@ static void seat_drop(struct fd_seat *s)
 
 void net_drop_fd(struct net *n, int fd)
 {
-	LINK_EACH(it, &n->fds)
-	{
+	LINK_EACH (it, &n->fds) {
 		struct fd_seat *s = container_of(it, struct fd_seat, link);
 		if (s->fd == fd) {
 			seat_drop(s);
@@ -354,12 +353,10 @@ void net_close(struct net *n)
 	listens_close(n);
 	conns_close(n);
 	udp_close(n);
-	LINK_EACH_SAFE(it, &n->fds)
-	{
+	LINK_EACH_SAFE (it, &n->fds) {
 		seat_drop(container_of(it, struct fd_seat, link));
 	}
-	LINK_EACH_SAFE(it, &n->signals)
-	{
+	LINK_EACH_SAFE (it, &n->signals) {
 		struct signal_seat *s = container_of(it, struct signal_seat, link);
 		link_drop(&s->link);
 		uv_close((uv_handle_t *)&s->signal, closed_h);

@@ -345,8 +345,7 @@ struct conn *conn_new(struct net *n, int fd, const struct flow *f, bool connecti
 static void bury(struct conn *c)
 {
 	close(c->fd);
-	LINK_EACH_SAFE(it, &c->out)
-	{
+	LINK_EACH_SAFE (it, &c->out) {
 		free(container_of(it, struct frame, link));
 	}
 	link_drop(&c->link);
@@ -368,12 +367,10 @@ void conns_reap(struct net *n)
 
 void conns_close(struct net *n)
 {
-	LINK_EACH_SAFE(it, &n->dying)
-	{
+	LINK_EACH_SAFE (it, &n->dying) {
 		bury(container_of(it, struct conn, link));
 	}
-	LINK_EACH_SAFE(jt, &n->conns)
-	{
+	LINK_EACH_SAFE (jt, &n->conns) {
 		struct conn *c = container_of(jt, struct conn, link);
 		timer_stop(&c->owes);
 		timer_stop(&c->rest);

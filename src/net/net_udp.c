@@ -131,8 +131,7 @@ static struct udp *pick(struct net *n, const struct flow *to)
 {
 	struct udp *best = NULL;
 	int best_score = -1;
-	LINK_EACH(it, &n->udps)
-	{
+	LINK_EACH (it, &n->udps) {
 		struct udp *u = container_of(it, struct udp, link);
 		if (!fits(u, &to->peer))
 			continue;
@@ -241,8 +240,7 @@ int udp_send(struct net *n, const struct flow *to, const void *p, size_t size)
 
 void udp_flush(struct net *n)
 {
-	LINK_EACH(it, &n->udps)
-	{
+	LINK_EACH (it, &n->udps) {
 		struct udp *u = container_of(it, struct udp, link);
 		if (u->tail)
 			flush(u);
@@ -299,8 +297,7 @@ int udp_open(struct net *n)
 void udp_close(struct net *n)
 {
 	udp_flush(n); /* the last words of an orderly end */
-	LINK_EACH_SAFE(it, &n->udps)
-	{
+	LINK_EACH_SAFE (it, &n->udps) {
 		struct udp *u = container_of(it, struct udp, link);
 		watch_free(u->watch);
 		close(u->fd);

@@ -128,7 +128,8 @@ static void in_echo_on_hold_and_back(void **state)
 {
 	struct world *w = *state;
 	struct heard h;
-	static const char hold[] = "v=0\r\no=a 1 9 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=inactive\r\n";
+	static const char hold[] = "v=0\r\no=a 1 9 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 "
+				   "telephone-event/8000\r\na=inactive\r\n";
 
 	world_service(w, "100.xml", "xml", "<Response><Echo/></Response>", 5);
 	a_invite(w, "100");
@@ -263,9 +264,17 @@ static void digits_by_info_once(void **state)
 int main(void)
 {
 #define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {FLOW(half_through_a_run), FLOW(answer_came_while_it_was_dead), FLOW(repeated_invite_after_the_crash), FLOW(in_a_prompt),
-	    FLOW(in_a_pause), FLOW(in_echo_on_hold_and_back), FLOW(in_our_bye), FLOW(bye_answered_from_the_record), FLOW(cancelled_call_stays_cancelled),
-	    FLOW(digits_once), FLOW(digits_by_info_once)};
+	const struct CMUnitTest tests[] = {FLOW(half_through_a_run),
+					   FLOW(answer_came_while_it_was_dead),
+					   FLOW(repeated_invite_after_the_crash),
+					   FLOW(in_a_prompt),
+					   FLOW(in_a_pause),
+					   FLOW(in_echo_on_hold_and_back),
+					   FLOW(in_our_bye),
+					   FLOW(bye_answered_from_the_record),
+					   FLOW(cancelled_call_stays_cancelled),
+					   FLOW(digits_once),
+					   FLOW(digits_by_info_once)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,7 +220,8 @@ static void repeated_invite_is_not_a_second_call(void **state)
 	assert_int_equal(world_runs(w, "100"), 1);
 }
 
-static const char hold_sdp[] = "v=0\r\no=a 1 9 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n";
+static const char hold_sdp[] = "v=0\r\no=a 1 9 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 "
+			       "telephone-event/8000\r\na=sendonly\r\n";
 
 /*  a                hookswitch
  *  |---INVITE (sendonly)-->|
@@ -267,8 +268,11 @@ static void offer_in_ack(void **state)
 	a_invite_with(w, "100", "", NULL);
 	assert_non_null(strstr(body_of(a_wait(w, 200, 1000)), "m=audio "));
 	snprintf(sdp, sizeof(sdp), "v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n");
-	a_send(w, "ACK sip:100@127.0.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKack1;rport\r\nMax-Forwards: 70\r\nFrom: \"Ann\" <sip:204@127.0.0.1>;tag=$TAG\r\n"
-	    "To: <sip:100@127.0.0.1>$TOTAG\r\nCall-ID: $CALLID\r\nCSeq: 1 ACK\r\nContent-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s", strlen(sdp), sdp);
+	a_send(w,
+	       "ACK sip:100@127.0.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKack1;rport\r\nMax-Forwards: 70\r\nFrom: \"Ann\" "
+	       "<sip:204@127.0.0.1>;tag=$TAG\r\n"
+	       "To: <sip:100@127.0.0.1>$TOTAG\r\nCall-ID: $CALLID\r\nCSeq: 1 ACK\r\nContent-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s",
+	       strlen(sdp), sdp);
 	world_run(w, 500);
 	a_heard(w, &h);
 	assert_in_range(h.packets, 20, 30);
@@ -309,12 +313,17 @@ static void other_methods(void **state)
 {
 	struct world *w = *state;
 	const char *m;
-	static const struct { const char *method; int status; } t[] = {
-	    {"OPTIONS", 200}, {"REGISTER", 405}, {"SUBSCRIBE", 405}, {"BYE", 481}, {"FROBNICATE", 501}, {"INFO", 481}, {"MESSAGE", 405}};
+	static const struct {
+		const char *method;
+		int status;
+	} t[] = {{"OPTIONS", 200}, {"REGISTER", 405}, {"SUBSCRIBE", 405}, {"BYE", 481}, {"FROBNICATE", 501}, {"INFO", 481}, {"MESSAGE", 405}};
 
 	for (size_t i = 0; i < N_ELEMENTS(t); i++) {
-		a_send(w, "%s sip:100@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKo%zu;rport\r\nMax-Forwards: 70\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@y>\r\n"
-		    "Call-ID: o%zu\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n", t[i].method, i, i, t[i].method);
+		a_send(w,
+		       "%s sip:100@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKo%zu;rport\r\nMax-Forwards: 70\r\nFrom: "
+		       "<sip:a@x>;tag=1\r\nTo: <sip:b@y>\r\n"
+		       "Call-ID: o%zu\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n",
+		       t[i].method, i, i, t[i].method);
 		m = a_expect(w, t[i].status);
 		if (t[i].status == 405)
 			assert_non_null(strstr(header_of(m, "Allow"), "INVITE"));
@@ -402,7 +411,10 @@ static void hang_up_waits_for_the_ack(void **state)
 static void refusals(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *extra, *body; int status; } t[] = {
+	static const struct {
+		const char *extra, *body;
+		int status;
+	} t[] = {
 	    {"Require: 100rel\r\n", NULL, 420},
 	    {"", "v=0\r\no=- 1 1 IN IP4 1.2.3.4\r\ns=-\r\nc=IN IP4 1.2.3.4\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n", 488},
 	    {"", "v=0\r\nthis is no sdp", 400},
@@ -425,11 +437,26 @@ static void refusals(void **state)
 int main(void)
 {
 #define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {FLOW(script_speaks_and_hangs_up), FLOW(caller_hangs_up), FLOW(unknown_number_is_404), FLOW(cancel_while_ringing),
-	    FLOW(late_cancel_changes_nothing), FLOW(reject_says_busy), FLOW(first_pause_rings), FLOW(empty_document_answers_and_ends), FLOW(lost_ack_ends_by_bye),
-	    FLOW(repeated_invite_is_not_a_second_call), FLOW(hold_and_back), FLOW(offer_in_ack), FLOW(failed_script_is_spoken), FLOW(dead_runner_is_11200),
-	    FLOW(other_methods), FLOW(ringing_is_repeated_each_minute), FLOW(silence_is_probed_then_ended), FLOW(longest_call), FLOW(hang_up_waits_for_the_ack),
-	    FLOW(refusals)};
+	const struct CMUnitTest tests[] = {FLOW(script_speaks_and_hangs_up),
+					   FLOW(caller_hangs_up),
+					   FLOW(unknown_number_is_404),
+					   FLOW(cancel_while_ringing),
+					   FLOW(late_cancel_changes_nothing),
+					   FLOW(reject_says_busy),
+					   FLOW(first_pause_rings),
+					   FLOW(empty_document_answers_and_ends),
+					   FLOW(lost_ack_ends_by_bye),
+					   FLOW(repeated_invite_is_not_a_second_call),
+					   FLOW(hold_and_back),
+					   FLOW(offer_in_ack),
+					   FLOW(failed_script_is_spoken),
+					   FLOW(dead_runner_is_11200),
+					   FLOW(other_methods),
+					   FLOW(ringing_is_repeated_each_minute),
+					   FLOW(silence_is_probed_then_ended),
+					   FLOW(longest_call),
+					   FLOW(hang_up_waits_for_the_ack),
+					   FLOW(refusals)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

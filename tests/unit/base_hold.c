@@ -110,12 +110,12 @@ static void test_list(void **state)
 		link_init(&l[i]);
 		link_append(&head, &l[i]);
 	}
-	LINK_EACH(it, &head)
-	assert_ptr_equal(it, &l[n++]);
+	LINK_EACH (it, &head)
+		assert_ptr_equal(it, &l[n++]);
 	assert_int_equal(n, 4);
-	LINK_EACH_SAFE(it, &head)
-	if (it == &l[0] || it == &l[3])
-		link_drop(it);
+	LINK_EACH_SAFE (it, &head)
+		if (it == &l[0] || it == &l[3])
+			link_drop(it);
 	assert_true(link_alone(&l[0]));
 	link_drop(&l[0]); /* again: nothing happens */
 	assert_ptr_equal(head.next, &l[1]);

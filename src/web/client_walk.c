@@ -198,6 +198,8 @@ static const char *set_texts(struct job *j, struct str query)
 static const char *hop_set(struct job *j, const char *url, struct str query)
 {
 	char *scheme = NULL;
+	if (memchr(url, '\\', strcspn(url, "?#")))
+		return "a backslash: readers of URLs do not agree on what that means";
 	CURLUcode rc = curl_url_set(j->url, CURLUPART_URL, url, CURLU_URLENCODE);
 	if (rc)
 		return curl_url_strerror(rc);

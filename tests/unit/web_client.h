@@ -213,12 +213,12 @@ static inline int addresses_of(struct names *d, const char *name, const char *re
 	    {"ten.test", "10.1.2.3", NULL},        {"zero.test", "0.0.0.0", NULL},        {"half.test", "8.8.8.8", "10.0.0.1"},     {"a.test", "127.0.0.2", NULL},
 	    {"b.test", "127.0.0.2", NULL},
 	};
-	if (strcmp(name, "rebind.test") == 0) {
+	if (strcasecmp(name, "rebind.test") == 0) {
 		ret[0] = d->rebinds++ == 0 ? "127.0.0.2" : "127.0.0.1";
 		return 1;
 	}
 	for (size_t i = 0; i < N_ELEMENTS(zone); i++)
-		if (strcmp(name, zone[i].name) == 0) {
+		if (strcasecmp(name, zone[i].name) == 0) {
 			ret[0] = zone[i].a;
 			ret[1] = zone[i].b;
 			return zone[i].b ? 2 : 1;
@@ -249,7 +249,7 @@ static inline void *names_thread(void *arg)
 		bool is_a = q[at + 2] == 1;
 		if (is_a)
 			d->asked++;
-		int n_addrs = strcmp(name, "rebind.test") == 0 && !is_a ? 0 : addresses_of(d, name, addrs);
+		int n_addrs = strcasecmp(name, "rebind.test") == 0 && !is_a ? 0 : addresses_of(d, name, addrs);
 		q[2] = 0x84;
 		q[3] = n_addrs < 0 ? 3 : 0;
 		q[7] = is_a && n_addrs > 0 ? (unsigned char)n_addrs : 0;

@@ -10,7 +10,13 @@ static void get_trace(struct api *a, const struct api_ask *q, struct web_answer 
 	uint8_t sid[16] = {0};
 	size_t n = 0;
 	char *body;
-	if (!str_eq(q->arg, STR("last")) && sid_parse(q->arg, "CA", sid)) {
+	static const uint8_t none[16];
+	bool last = str_eq(q->arg, STR("last"));
+	if (!last && !sid_parse(q->arg, "CA", sid) && memcmp(sid, none, sizeof(sid)) == 0) {
+		api_error(ret, q->json, 404, 20404, "No call has that CallSid."); /* all zeros means the last one below */
+		return;
+	}
+	if (!last && sid_parse(q->arg, "CA", sid)) {
 		api_error(ret, q->json, 404, 20404, "That is no CallSid; it is CA and 32 hexadecimal digits, or `last`.");
 		return;
 	}

@@ -248,5 +248,6 @@ int runner_child_main(const struct command *c, int argc, char **argv)
 	r = config_args(&config, &a, NULL, NULL);
 	if (r)
 		return r - 1;
-	return runner_main(3, &config.p, geteuid() == 0 && *config.p.script_user ? config.p.script_user : NULL);
+	/* No longer root by now, but with the right to become the scripts' user; without it (not started as root) runner_main lets the name be. */
+	return runner_main(3, &config.p, *config.p.script_user ? config.p.script_user : NULL);
 }

@@ -473,3 +473,10 @@ class Phone:
     def __exit__(self, kind, *rest):
         self.close()
         assert kind or not self.faults, self.faults
+
+
+if __name__ == '__main__':  # phone.py SERVER PORT HOST: calls 44 and prints the status it gets (for another network namespace)
+    import sys
+    with Phone((sys.argv[1], int(sys.argv[2])), host=sys.argv[3]) as one:
+        one.invite('44')
+        print(one.expect(lambda s: s >= 200, 5, method='INVITE')['status'])

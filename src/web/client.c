@@ -52,7 +52,12 @@ static int post_order(struct client *c, const struct order *head, const struct s
 int client_fetch(struct client *c, const struct fetch *f)
 {
 	struct str texts[] = {f->url, f->form, f->cookies, f->accept};
-	struct order o = {.kind = ORDER_FETCH, .number = f->number, .max_body = f->max_body, .method = (uint8_t)f->method, .trusted = f->trusted, .sign = f->sign,
+	struct order o = {.kind = ORDER_FETCH,
+			  .number = f->number,
+			  .max_body = f->max_body,
+			  .method = (uint8_t)f->method,
+			  .trusted = f->trusted,
+			  .sign = f->sign,
 			  .cached = f->cached};
 	for (size_t i = 0; i < N_ELEMENTS(texts); i++)
 		if (texts[i].n > FETCH_ORDER_MAX)
@@ -122,7 +127,8 @@ static void order_fetch(struct client *c, const struct order *o, size_t n)
 	}
 	memcpy(text, o->text, n);
 	*j = (struct job){.c = c, .order = text, .fd = -1};
-	j->f = (struct fetch){.number = o->number, .method = (enum fetch_method)o->method, .trusted = o->trusted, .sign = o->sign, .cached = o->cached, .max_body = o->max_body};
+	j->f = (struct fetch){
+	    .number = o->number, .method = (enum fetch_method)o->method, .trusted = o->trusted, .sign = o->sign, .cached = o->cached, .max_body = o->max_body};
 	memcpy(j->f.token, o->token, sizeof(j->f.token));
 	j->f.url = str_n(text, o->n_url);
 	j->f.form = str_n(text + o->n_url, o->n_form);

@@ -21,7 +21,8 @@ int origin_name(CURLU *u, char ret[ORIGIN_CAP])
 {
 	char *scheme = NULL, *host = NULL, *port = NULL;
 	struct out o = {.p = ret, .cap = ORIGIN_CAP};
-	if (curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) || curl_url_get(u, CURLUPART_HOST, &host, 0) || curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
+	if (curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) || curl_url_get(u, CURLUPART_HOST, &host, 0) ||
+	    curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
 		o.over = true;
 	else
 		out_f(&o, "%s://%s:%s", scheme, host, port);
@@ -350,7 +351,8 @@ static uint32_t tls_fault(struct job *j, CURLcode code, const char **ret_what)
 		*ret_what = "no TLS";
 		return 11220;
 	}
-	if (v == X509_V_OK || v == X509_V_ERR_HOSTNAME_MISMATCH || v == X509_V_ERR_IP_ADDRESS_MISMATCH) {
+	/* libcurl looks at the name first, and then has not put down a result yet: "unspecified" stands for that. */
+	if (v == X509_V_OK || v == X509_V_ERR_UNSPECIFIED || v == X509_V_ERR_HOSTNAME_MISMATCH || v == X509_V_ERR_IP_ADDRESS_MISMATCH) {
 		*ret_what = "the certificate is another host's";
 		return 11235;
 	}
@@ -460,8 +462,11 @@ static void redirect(struct job *j, long status)
 
 static void read_rule(struct job *j, struct cache_rule *r)
 {
-	*r = (struct cache_rule){.control = carry_header(j, "Cache-Control", 0), .etag = carry_header(j, "ETag", 0), .modified = carry_header(j, "Last-Modified", 0),
-				 .vary = carry_header(j, "Vary", 0), .type = carry_header(j, "Content-Type", 0)};
+	*r = (struct cache_rule){.control = carry_header(j, "Cache-Control", 0),
+				 .etag = carry_header(j, "ETag", 0),
+				 .modified = carry_header(j, "Last-Modified", 0),
+				 .vary = carry_header(j, "Vary", 0),
+				 .type = carry_header(j, "Content-Type", 0)};
 }
 
 static void good(struct job *j, long status)

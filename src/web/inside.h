@@ -26,7 +26,7 @@ struct conn {
 	int64_t since_ms;      /* boottime: of the state */
 	bool killed;
 	bool head_only, last; /* HEAD; close when the answer is out */
-	struct arena *arena;   /* of the request */
+	struct arena *arena;  /* of the request */
 	struct web_request req;
 	char *body;
 	size_t body_n, body_cap;
@@ -51,18 +51,18 @@ typedef void web_errand_h(uv_loop_t *loop, void *arg);
 void web_errand(struct web *w, web_errand_h *h, void *arg);
 
 /* ======== client ======== */
-#define FETCH_OPEN_MAX   4096       /* fetches in all, those that wait included; one more: -EAGAIN */
-#define FETCH_ORIGIN_MAX 256        /* of them at once to one origin; others of this origin wait, within their own time */
+#define FETCH_OPEN_MAX   4096 /* fetches in all, those that wait included; one more: -EAGAIN */
+#define FETCH_ORIGIN_MAX 256  /* of them at once to one origin; others of this origin wait, within their own time */
 #define FETCH_URL_MAX    8192
 #define FETCH_ORDER_MAX  (192 * 1024) /* URL, form and jar of an order together */
-#define FETCH_HEAD_MAX   65536      /* header bytes of an answer */
-#define FETCH_ODD_MAX    65536      /* body bytes of an answer that is no 2xx: read and dropped */
+#define FETCH_HEAD_MAX   65536        /* header bytes of an answer */
+#define FETCH_ODD_MAX    65536        /* body bytes of an answer that is no 2xx: read and dropped */
 #define FETCH_BODIES_MAX (512u << 20) /* bytes of bodies being received, of all fetches */
 #define FETCH_ADDRS_MAX  8
 #define FETCH_REDIRECTS  (limit_of(LIMIT_REDIRECTS_FETCH))
-#define ORIGIN_CAP       300        /* scheme://host:port */
+#define ORIGIN_CAP       300 /* scheme://host:port */
 #define CRED_MAX         8
-#define JAR_MAX          32768      /* bytes of a jar; cookies that do not fit are not kept */
+#define JAR_MAX          32768 /* bytes of a jar; cookies that do not fit are not kept */
 #define TRUST_MAX        1024
 
 /* ---- overrides.c ---- */
@@ -95,14 +95,14 @@ void jar_print(const struct jar *j, const struct curl_slist *cookies, struct out
 
 /* ---- cache.c: media by URL ---- */
 struct cached {
-	struct link used;      /* used: least recently first */
+	struct link used; /* used: least recently first */
 	uint64_t key;
-	char *url;             /* "T" or "U" (fetched as trusted or not), then the URL */
+	char *url; /* "T" or "U" (fetched as trusted or not), then the URL */
 	char type[128], etag[128], modified[64];
 	int64_t fresh_until_ms; /* boottime */
 	uint32_t n;
-	int fd;                /* sealed memfd, read only from now on */
-	int n_held;            /* fetches that ask for its validity at the moment */
+	int fd;     /* sealed memfd, read only from now on */
+	int n_held; /* fetches that ask for its validity at the moment */
 	bool gone;
 };
 struct cache {
@@ -186,16 +186,16 @@ struct job {
 	unsigned n_redirects, n_retries;
 	/* where it is now */
 	CURLU *url;
-	char *url_text, *base_text; /* without credentials and fragment; base: without a form that a GET appended */
+	char *url_text, *base_text;                    /* without credentials and fragment; base: without a form that a GET appended */
 	char name[ORIGIN_CAP], first_name[ORIGIN_CAP]; /* origins */
-	char *host;                 /* as in the URL, brackets of IPv6 included */
+	char *host;                                    /* as in the URL, brackets of IPv6 included */
 	uint16_t port;
 	bool post, trusted;
-	struct origin *at;          /* a place is taken there */
+	struct origin *at; /* a place is taken there */
 	struct addr addrs[FETCH_ADDRS_MAX];
 	int n_addrs, addr_at;
-	struct ask *ask;            /* question under way */
-	struct cached *cached;      /* held while its validity is asked for */
+	struct ask *ask;       /* question under way */
+	struct cached *cached; /* held while its validity is asked for */
 	/* the exchange under way */
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
@@ -214,13 +214,13 @@ void job_tell(struct job *j); /* client.c: j->r is whole but for times and jar *
 void job_drop_body(struct job *j);
 
 /* client_walk.c */
-void walk_where(struct job *j);                       /* addresses stand in j->addrs, all of them judged */
+void walk_where(struct job *j); /* addresses stand in j->addrs, all of them judged */
 void walk_fail(struct job *j, unsigned retry_class, uint32_t fault, const char *fmt, ...) _printf_(4, 5);
-void walk_done(struct job *j, CURLcode code);         /* the exchange is over */
-void walk_leave(struct job *j);                       /* gives back its place, stops what is under way */
-void walk_ready(struct client *c);                    /* those that waited for a place go on */
-void walk_connected(struct job *j);                   /* the connection stands, the request goes out; and … */
-void walk_heard(struct job *j);                       /* … something came */
+void walk_done(struct job *j, CURLcode code); /* the exchange is over */
+void walk_leave(struct job *j);               /* gives back its place, stops what is under way */
+void walk_ready(struct client *c);            /* those that waited for a place go on */
+void walk_connected(struct job *j);           /* the connection stands, the request goes out; and … */
+void walk_heard(struct job *j);               /* … something came */
 int origin_name(CURLU *u, char ret[ORIGIN_CAP]) _must_;
 
 /* client_where.c */
@@ -233,10 +233,10 @@ void where_event(struct client *c, int fd, int events);
 /* client_curl.c */
 int carry_open(struct client *c) _must_;
 void carry_close(struct client *c);
-int carry_ask(struct job *j) _must_;   /* -ENOMEM */
-void carry_stop(struct job *j);        /* no more is heard of the exchange under way; the handle stays */
+int carry_ask(struct job *j) _must_; /* -ENOMEM */
+void carry_stop(struct job *j);      /* no more is heard of the exchange under way; the handle stays */
 void carry_free_job(struct job *j);
 void carry_event(struct client *c, int fd, int events);
-void carry_work(struct client *c);     /* what libcurl wants done at once, and exchanges that are over */
+void carry_work(struct client *c); /* what libcurl wants done at once, and exchanges that are over */
 struct str carry_header(struct job *j, const char *name, unsigned at);
 struct ear *ear_set(struct client *c, struct ear *e, int fd, bool dns, int events); /* events 0: away with it; NULL */

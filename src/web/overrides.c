@@ -28,8 +28,8 @@ static const struct policy {
 };
 
 /* The field's names of places: known, and nothing follows from them here. */
-static const char *const edges[] = {"ashburn", "ashburn-ix", "dublin",    "frankfurt",    "frankfurt-ix", "london-ix", "roaming",    "san-jose-ix",
-				    "sao-paulo", "singapore", "singapore-ix", "sydney", "tokyo", "umatilla"};
+static const char *const edges[] = {"ashburn",     "ashburn-ix", "dublin",    "frankfurt",    "frankfurt-ix", "london-ix", "roaming",
+				    "san-jose-ix", "sao-paulo",  "singapore", "singapore-ix", "sydney",       "tokyo",     "umatilla"};
 
 static void warn(struct override *o, int code, struct str name, struct str value)
 {

@@ -37,7 +37,8 @@ static bool digest(int fd, const char *request)
 {
 	if (strstr(request, "Authorization: Digest username=\"u\"") && strstr(request, "nonce=\"n1\""))
 		return answer(fd, "200 OK", "", "in");
-	return answer(fd, "401 No", "WWW-Authenticate: Digest realm=\"r\", nonce=\"n1\", qop=\"auth\", algorithm=MD5\r\nWWW-Authenticate: Basic realm=\"r\"\r\n", "out");
+	return answer(fd, "401 No",
+		      "WWW-Authenticate: Digest realm=\"r\", nonce=\"n1\", qop=\"auth\", algorithm=MD5\r\nWWW-Authenticate: Basic realm=\"r\"\r\n", "out");
 }
 
 static bool redirect_to(int fd, int status, const char *where)
@@ -194,7 +195,8 @@ static void assert_not_sent(struct rig *g, const char *text)
 static void test_get(void **state)
 {
 	struct rig *g = *state;
-	struct reply p = ask_for(g, (struct fetch){.url = str_z(url_of(g, "/voice?a=b#rc=0")), .form = STR("From=%2B2&To=%2B1"), .trusted = true, .sign = true});
+	struct reply p =
+	    ask_for(g, (struct fetch){.url = str_z(url_of(g, "/voice?a=b#rc=0")), .form = STR("From=%2B2&To=%2B1"), .trusted = true, .sign = true});
 	assert_int_equal(p.r.fault, 0);
 	assert_int_equal(p.r.status, 200);
 	assert_int_equal(p.r.attempts, 1);
@@ -303,6 +305,11 @@ static void test_not_there(void **state)
 	reply_free(&p);
 	p = ask_for(g, (struct fetch){.url = STR("http://nobody.test/"), .trusted = true});
 	assert_int_equal(p.r.fault, 11210);
+	assert_int_equal(p.r.attempts, 0);
+	reply_free(&p);
+	p = ask_for(g, (struct fetch){.url = STR("http://silent.test/#ct=200"), .trusted = true}); /* a name server that does not answer */
+	assert_int_equal(p.r.fault, 11210);
+	assert_true(p.r.total_ms >= 200 && p.r.total_ms < 5000);
 	reply_free(&p);
 }
 
@@ -353,8 +360,21 @@ static void test_retries(void **state)
 static void test_bad_urls(void **state)
 {
 	struct rig *g = *state;
-	static const char *const urls[] = {"", "x", "/voice", "//host/x", "ftp://127.0.0.1/", "file:///etc/passwd", "gopher://127.0.0.1:70/_x", "dict://127.0.0.1/", "http://",
-					   "http://127.0.0.1:0/", "http://127.0.0.1:99999/", "http://a b/", "http://[::1", "http://[fe80::1%25eth0]/", "http://a\r\nX: y/"};
+	static const char *const urls[] = {"",
+					   "x",
+					   "/voice",
+					   "//host/x",
+					   "ftp://127.0.0.1/",
+					   "file:///etc/passwd",
+					   "gopher://127.0.0.1:70/_x",
+					   "dict://127.0.0.1/",
+					   "http://",
+					   "http://127.0.0.1:0/",
+					   "http://127.0.0.1:99999/",
+					   "http://a b/",
+					   "http://[::1",
+					   "http://[fe80::1%25eth0]/",
+					   "http://a\r\nX: y/"};
 	for (size_t i = 0; i < N_ELEMENTS(urls); i++) {
 		struct reply p = ask_for(g, (struct fetch){.url = str_z(urls[i]), .trusted = true});
 		if (p.r.fault != 11100)
@@ -625,6 +645,35 @@ static void test_dropped(void **state)
 	reply_free(&p);
 }
 
+static int set_up_narrow(void **state)
+{
+	struct rig *g = calloc(1, sizeof(*g));
+	struct client_opts o = {0};
+	g->up_bytes = 2 * (sizeof(struct fetched) + MAILBOX_HEAD);
+	rig_open(g, &o);
+	*state = g;
+	return 0;
+}
+
+/* The mailbox of who asked has room for two answers: the others wait, and come. */
+static void test_answers_wait(void **state)
+{
+	struct rig *g = *state;
+	uint64_t seen = 0, full = count_get(COUNT_MAIL_FULL);
+	for (int i = 0; i < 20; i++)
+		order(g, (struct fetch){.url = str_z(url_of(g, "/voice")), .trusted = true});
+	while (count_get(COUNT_MAIL_FULL) == full)
+		poll(NULL, 0, 1);
+	for (int i = 0; i < 20; i++) {
+		struct reply p = wait_reply(g);
+		assert_int_equal(p.r.fault, 0);
+		assert_string_equal(p.body, "<Response/>");
+		assert_int_equal(seen & BIT(p.r.number), 0);
+		seen |= BIT(p.r.number);
+		reply_free(&p);
+	}
+}
+
 /* Closed with requests under way in each state: nothing leaks, nothing is told. */
 static void test_closed_amid(void **state)
 {
@@ -642,9 +691,26 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	    T(test_get), T(test_post), T(test_large_form), T(test_failures), T(test_redirects_counted), T(test_not_there), T(test_never_accepts), T(test_retries), T(test_bad_urls),
-	    T(test_redirect_methods), T(test_cookies), T(test_basic), T(test_digest), T(test_cache),
-	    cmocka_unit_test_setup_teardown(test_cache_bound, set_up_small, tear_down), T(test_hanging), T(test_bounds), T(test_dropped), T(test_closed_amid),
+	    T(test_get),
+	    T(test_post),
+	    T(test_large_form),
+	    T(test_failures),
+	    T(test_redirects_counted),
+	    T(test_not_there),
+	    T(test_never_accepts),
+	    T(test_retries),
+	    T(test_bad_urls),
+	    T(test_redirect_methods),
+	    T(test_cookies),
+	    T(test_basic),
+	    T(test_digest),
+	    T(test_cache),
+	    cmocka_unit_test_setup_teardown(test_cache_bound, set_up_small, tear_down),
+	    T(test_hanging),
+	    T(test_bounds),
+	    T(test_dropped),
+	    T(test_closed_amid),
+	    cmocka_unit_test_setup_teardown(test_answers_wait, set_up_narrow, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

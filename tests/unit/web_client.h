@@ -33,9 +33,9 @@ struct server {
 	int n_conns;
 	atomic_int accepted, requests;
 	pthread_mutex_t lock;
-	char last[70000];  /* the last request, as it came */
-	char local[32];    /* the address it was sent to */
-	atomic_int hits;   /* of paths that count */
+	char last[70000]; /* the last request, as it came */
+	char local[32];   /* the address it was sent to */
+	atomic_int hits;  /* of paths that count */
 };
 
 struct names {
@@ -51,6 +51,7 @@ struct rig {
 	struct web *web;
 	struct client *client;
 	struct mailbox *up;
+	size_t up_bytes; /* 0 = plenty */
 	uint32_t number;
 	char jar[JAR_MAX];
 	size_t jar_n;
@@ -209,9 +210,9 @@ static inline int addresses_of(struct names *d, const char *name, const char *re
 	static const struct {
 		const char *name, *a, *b;
 	} zone[] = {
-	    {"local.test", "127.0.0.1", NULL},     {"two.test", "127.0.0.2", NULL},       {"mixed.test", "127.0.0.2", "127.0.0.1"}, {"meta.test", "169.254.169.254", NULL},
-	    {"ten.test", "10.1.2.3", NULL},        {"zero.test", "0.0.0.0", NULL},        {"half.test", "8.8.8.8", "10.0.0.1"},     {"a.test", "127.0.0.2", NULL},
-	    {"b.test", "127.0.0.2", NULL},
+	    {"local.test", "127.0.0.1", NULL},      {"two.test", "127.0.0.2", NULL}, {"mixed.test", "127.0.0.2", "127.0.0.1"},
+	    {"meta.test", "169.254.169.254", NULL}, {"ten.test", "10.1.2.3", NULL},  {"zero.test", "0.0.0.0", NULL},
+	    {"half.test", "8.8.8.8", "10.0.0.1"},   {"a.test", "127.0.0.2", NULL},   {"b.test", "127.0.0.2", NULL},
 	};
 	if (strcasecmp(name, "rebind.test") == 0) {
 		ret[0] = d->rebinds++ == 0 ? "127.0.0.2" : "127.0.0.1";
@@ -245,6 +246,8 @@ static inline void *names_thread(void *arg)
 			at += q[at] + 1u;
 		}
 		name[to ? to - 1 : 0] = 0;
+		if (strcasecmp(name, "silent.test") == 0)
+			continue;
 		const char *addrs[4];
 		bool is_a = q[at + 2] == 1;
 		if (is_a)
@@ -291,7 +294,7 @@ static inline void rig_open(struct rig *g, struct client_opts *o)
 	struct web_opts w = {.listen_fds = NULL, .n_listen = 0, .product = "test"};
 	server_start(&g->http);
 	names_start(&g->dns);
-	g->up = mailbox_new(4u << 20);
+	g->up = mailbox_new(g->up_bytes ? g->up_bytes : 4u << 20);
 	assert_int_equal(web_start(&w, &g->web), 0);
 	snprintf(servers, sizeof(servers), "127.0.0.1:%u", g->dns.port);
 	o->up = g->up;

@@ -95,15 +95,15 @@ static const struct row {
     {"http://00000177.0.0.1:%P/", REFUSED},
     {"http://127.1:%P/", REFUSED},
     {"http://127.0.1:%P/", REFUSED},
-    {"http://2852039166/", REFUSED},          /* 169.254.169.254 */
+    {"http://2852039166/", REFUSED}, /* 169.254.169.254 */
     {"http://0xA9FEA9FE/", REFUSED},
     {"http://0251.0376.0251.0376/", REFUSED},
     {"http://169.254.43518/", REFUSED},
     {"http://127.0.0.1.:%P/", REFUSED},
     {"http://127.0.0.1..:%P/", UNKNOWN},
-    {"http://4294967296:%P/", UNKNOWN},       /* no address: a name that DNS does not know */
+    {"http://4294967296:%P/", UNKNOWN}, /* no address: a name that DNS does not know */
     {"http://%31%32%37.0.0.1:%P/", REFUSED},
-    {"http://127。0。0。1:%P/", REFUSED},     /* ideographic full stops */
+    {"http://127。0。0。1:%P/", REFUSED}, /* ideographic full stops */
     {"http://①②⑦.0.0.1:%P/", REFUSED},
     /* IPv6, and IPv4 inside it */
     {"http://[::1]:%P/", REFUSED},
@@ -153,7 +153,7 @@ static const struct row {
     {"http://meta.test/", REFUSED},
     {"http://ten.test:%P/", REFUSED},
     {"http://zero.test:%P/", REFUSED},
-    {"http://mixed.test:%P/", REFUSED},  /* one good address, one bad */
+    {"http://mixed.test:%P/", REFUSED}, /* one good address, one bad */
     {"http://half.test:%P/", REFUSED},
     {"https://local.test:%P/", REFUSED},
 };
@@ -218,7 +218,8 @@ static void test_chain(void **state)
 static void test_allowed(void **state)
 {
 	struct rig *g = *state;
-	static const char *const urls[] = {"http://127.0.0.2:%P/", "http://[::ffff:127.0.0.2]:%P/", "http://two.test:%P/", "http://0x7f000002:%P/", "http://127.0.0.3:%P/"};
+	static const char *const urls[] = {"http://127.0.0.2:%P/", "http://[::ffff:127.0.0.2]:%P/", "http://two.test:%P/", "http://0x7f000002:%P/",
+					   "http://127.0.0.3:%P/"};
 	for (size_t i = 0; i < N_ELEMENTS(urls); i++) {
 		struct reply p = go(g, urls[i], "", false);
 		if (p.r.fault)
@@ -303,13 +304,45 @@ static void test_no_proxy(void **state)
 
 static void test_public(void **state)
 {
-	static const char *const open[] = {"8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.0", "100.63.255.255", "100.128.0.0", "192.0.1.0", "223.255.255.255", "9.255.255.255",
-					   "11.0.0.0", "169.253.255.255", "198.17.255.255", "198.20.0.0", "2606:4700::1111", "2a00:1450::1", "2001:4860::8888", "64:ff9b::808:808",
-					   "::ffff:8.8.8.8", "2001:200::1", "2003::1"};
-	static const char *const closed[] = {"0.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1", "169.254.0.0", "172.16.0.0", "172.31.255.255", "192.0.0.0",
-					     "192.0.2.1", "192.88.99.1", "192.168.255.255", "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.0", "255.255.255.255", "::",
-					     "::1", "::2", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::1", "100::", "2001::1", "2001:1ff::1", "2001:db8::", "2002::",
-					     "3fff::1", "fc00::", "fdff::1", "fe80::1", "fec0::1", "ff0e::1", "4000::1"};
+	static const char *const open[] = {"8.8.8.8",         "1.1.1.1",          "172.15.255.255",  "172.32.0.0",      "100.63.255.255",
+					   "100.128.0.0",     "192.0.1.0",        "223.255.255.255", "9.255.255.255",   "11.0.0.0",
+					   "169.253.255.255", "198.17.255.255",   "198.20.0.0",      "2606:4700::1111", "2a00:1450::1",
+					   "2001:4860::8888", "64:ff9b::808:808", "::ffff:8.8.8.8",  "2001:200::1",     "2003::1"};
+	static const char *const closed[] = {"0.0.0.0",
+					     "10.255.255.255",
+					     "100.64.0.0",
+					     "100.127.255.255",
+					     "127.0.0.1",
+					     "169.254.0.0",
+					     "172.16.0.0",
+					     "172.31.255.255",
+					     "192.0.0.0",
+					     "192.0.2.1",
+					     "192.88.99.1",
+					     "192.168.255.255",
+					     "198.19.255.255",
+					     "198.51.100.1",
+					     "203.0.113.1",
+					     "224.0.0.0",
+					     "255.255.255.255",
+					     "::",
+					     "::1",
+					     "::2",
+					     "::ffff:10.0.0.1",
+					     "64:ff9b::10.0.0.1",
+					     "64:ff9b:1::1",
+					     "100::",
+					     "2001::1",
+					     "2001:1ff::1",
+					     "2001:db8::",
+					     "2002::",
+					     "3fff::1",
+					     "fc00::",
+					     "fdff::1",
+					     "fe80::1",
+					     "fec0::1",
+					     "ff0e::1",
+					     "4000::1"};
 	struct addr a;
 	for (size_t i = 0; i < N_ELEMENTS(open); i++) {
 		assert_int_equal(addr_parse(str_z(open[i]), &a), 0);
@@ -331,8 +364,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-	    T(test_matrix), T(test_matrix_redirected), T(test_chain), T(test_allowed), T(test_rebinding), T(test_kept_connection),
-	    cmocka_unit_test_setup_teardown(test_no_proxy, set_up_proxy, tear_down_proxy), cmocka_unit_test(test_public),
+	    T(test_matrix),
+	    T(test_matrix_redirected),
+	    T(test_chain),
+	    T(test_allowed),
+	    T(test_rebinding),
+	    T(test_kept_connection),
+	    cmocka_unit_test_setup_teardown(test_no_proxy, set_up_proxy, tear_down_proxy),
+	    cmocka_unit_test(test_public),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,7 +75,8 @@ static void test_overrides(void **state)
 
 static void test_override_warnings(void **state)
 {
-	static const char *const bad[] = {"ct=99", "ct=10001", "rt=15001", "tt=15001", "tt=0", "rc=6", "rc=-1", "rc=", "rp=", "rp=6xx", "rp=ct,", "sni=maybe", "x=1", "ct=5s"};
+	static const char *const bad[] = {"ct=99", "ct=10001", "rt=15001", "tt=15001", "tt=0",      "rc=6", "rc=-1",
+					  "rc=",   "rp=",      "rp=6xx",   "rp=ct,",   "sni=maybe", "x=1",  "ct=5s"};
 	struct override o;
 	for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
 		override_parse(str_z(bad[i]), &o);
@@ -149,7 +150,7 @@ static void test_jar_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_twilio), cmocka_unit_test(test_webhook), cmocka_unit_test(test_overrides), cmocka_unit_test(test_override_warnings),
+	    cmocka_unit_test(test_twilio), cmocka_unit_test(test_webhook),     cmocka_unit_test(test_overrides), cmocka_unit_test(test_override_warnings),
 	    cmocka_unit_test(test_jar),    cmocka_unit_test(test_jar_hostile),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,7 +157,8 @@ static int bind_socket(int type, const struct addr *a, bool filtered)
 	int fd = socket(a->family == AF_INET6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if ((a->family == AF_INET6 && set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY) < 0) || (type == SOCK_STREAM && set_on(fd, SOL_SOCKET, SO_REUSEADDR) < 0) ||
+	int only6 = !addr_is_any(a); /* [::] takes IPv4 as well, whatever this machine's default is */
+	if ((a->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6)) < 0) || (type == SOCK_STREAM && set_on(fd, SOL_SOCKET, SO_REUSEADDR) < 0) ||
 	    (filtered && drop_all(fd) < 0) || bind(fd, (struct sockaddr *)&ss, n) < 0) {
 		int e = errno;
 		close(fd);

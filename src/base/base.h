@@ -263,6 +263,9 @@ struct params {
 	uint64_t max_calls, max_call_s, drain_s, quiet_s, media_threads, trace_mb;
 	uint64_t cgi_wall_s, cgi_cpu_s, cgi_as_mb, cgi_data_mb, cgi_files, cgi_procs;
 	char cgi_method[8];
+	char web_allow[PARAM_NET_MAX][64]; /* private networks that a service's reply may send us to */
+	int n_web_allow;
+	uint64_t web_connect_ms, web_read_ms, web_total_ms, web_retries;
 	uint64_t reject_status;
 	enum log_level log;
 };

@@ -74,7 +74,8 @@ static int check_method(const char *v)
 #define NUMBER(f) .type = PARAM_NUMBER, .offset = offsetof(struct params, f)
 
 #define LIST_ENTRY 64 /* bytes of an entry of a list */
-_Static_assert(sizeof(((struct params *)0)->sip[0]) == LIST_ENTRY && sizeof(((struct params *)0)->allow[0]) == LIST_ENTRY,
+_Static_assert(sizeof(((struct params *)0)->sip[0]) == LIST_ENTRY && sizeof(((struct params *)0)->allow[0]) == LIST_ENTRY &&
+		   sizeof(((struct params *)0)->web_allow[0]) == LIST_ENTRY,
 	       "param: lists have entries of one size");
 _Static_assert(offsetof(struct params, rtp_high) == offsetof(struct params, rtp_low) + sizeof(uint64_t), "param: a range is two numbers side by side");
 
@@ -137,6 +138,17 @@ const struct param_info param_table[] = {
     {"cgi", "method", NULL, TEXT(cgi_method), .dflt = "POST", .unit = "METHOD", .check = check_method,
      .doc = "How the parameters of a call reach a script: POST on its standard input, GET in QUERY_STRING; in both cases as CALL_… variables too.",
      .allowed = "POST or GET"},
+    {"web", "allow", NULL, LIST(web_allow), .dflt = "", .unit = "NETWORK", .check = check_network,
+     .doc = "Private networks that a reply of a service may send us to, beside the places that this configuration names; may be given several times. Empty: none.",
+     .allowed = "networks as in 192.168.1.0/24 or fd00::/8, up to 16 of them"},
+    {"web", "connect_ms", NULL, NUMBER(web_connect_ms), .min = 100, .max = 10000, .dflt = "5000", .unit = "ms",
+     .doc = "Time for the connection to a web service; a URL's #ct= outranks it.", .allowed = "100 to 10000 ms"},
+    {"web", "read_ms", NULL, NUMBER(web_read_ms), .min = 100, .max = 15000, .dflt = "15000", .unit = "ms",
+     .doc = "Time for a web service's answer once it is connected; a URL's #rt= outranks it.", .allowed = "100 to 15000 ms"},
+    {"web", "total_ms", NULL, NUMBER(web_total_ms), .min = 100, .max = 15000, .dflt = "15000", .unit = "ms",
+     .doc = "Time for a request to a web service in all, redirects and retries with it; a URL's #tt= outranks it.", .allowed = "100 to 15000 ms"},
+    {"web", "retries", NULL, NUMBER(web_retries), .min = 0, .max = 5, .dflt = "1", .unit = "times",
+     .doc = "How often a request to a web service that could not be connected is tried again; a URL's #rc= outranks it.", .allowed = "0 to 5"},
     {"reject", "status", NULL, NUMBER(reject_status), .min = 400, .max = 699, .dflt = "404", .unit = "status",
      .doc = "SIP status of a call that a document rejects without saying that it is busy.", .allowed = "400 to 699"},
     {"log", "level", "log", .type = PARAM_LEVEL, .offset = offsetof(struct params, log), .dflt = "info", .unit = "LEVEL",

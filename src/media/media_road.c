@@ -3,13 +3,13 @@
  * media_road: the road of a packet, from the socket's thread in (media_packet) to the wire (road_send), and the clock that drives the way out (media_tick). On
  * the media thread that owns the engine: no lock, no memory asked for, nothing formatted. RFC 3550 section 5, RFC 3551, RFC 4733.
  *
- * Packet k of a stream is due at start_ms + 20 k and carries sequence seq0 + k and timestamp ts0 + 160 k, always. A late tick sends the two newest that are due;
- * the numbers of those before are left out, so the peer sees loss, never a burst or a break, and so does the phone after a restart. A play moves on by what is sent.
+ * Packet k of a stream is due at start_ms + 20 k and carries sequence seq0 + k and timestamp ts0 + 160 k, always. A late tick sends the five newest that are
+ * due (a busy machine costs no sound: phones buffer as much); the numbers of those before are left out, so the peer sees loss, never a long burst or a break. A play moves on by what is sent.
  * What is heard before a source is locked, by whom, is the latch's matter (rtp/latch.c); the locked source passes without asking it.
  */
 #include "media/media_int.h"
 
-#define CATCH_UP 2  /* frames of one stream in one tick */
+#define CATCH_UP 5  /* frames of one stream in one tick */
 #define PT_NOISE 13 /* comfort noise (RFC 3389): a sign of life, no sound */
 
 /* ---- in ---- */

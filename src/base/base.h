@@ -267,6 +267,7 @@ struct params {
 	int n_web_allow;
 	uint64_t web_connect_ms, web_read_ms, web_total_ms, web_retries;
 	uint64_t reject_status;
+	uint64_t filler_after_ms, hedge_after_ms;
 	enum log_level log;
 };
 /* PARAM_RANGE: LOW-HIGH in two numbers, the second behind the first. A value of a list may name several entries, separated by commas. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ask: what is asked of the runner and what it tells, in the words of the rooms above (verb/ does not stand on keeper/). Pure, sig thread. A fault of a run
+ * ask: what is asked of the runner and of the web and what they tell, in the words of the rooms above (verb/ stands on neither). Pure, sig thread. A fault of a run
  * becomes a code of the fault table here, with a sentence that says what happened to whom.
  */
 #include "keeper/keeper.h"
 #include "service/service.h"
+#include "web/web.h"
 
 struct run_request *ask_build(const struct ask *q, struct arena *a)
 {
@@ -90,4 +91,49 @@ void told_read(const struct run_answer *a, struct told *ret)
 		if (a->fault != RUN_OK || a->state == RUN_REFUSED)
 			fault_told(a, ret);
 	}
+}
+
+/* ---- the web ---- */
+
+struct fetch *ask_build_web(const struct ask *q, struct arena *a)
+{
+	struct fetch *f = arena_alloc(a, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	memcpy(f->token, q->token, sizeof(f->token));
+	f->number = q->number;
+	f->method = q->get ? FETCH_GET : FETCH_POST;
+	f->trusted = q->trusted;
+	f->sign = q->sign;
+	f->cached = q->cached;
+	f->max_body = (uint32_t)limit_of(LIMIT_AUDIO_BODY);
+	f->url = q->url;
+	f->form = q->form;
+	f->cookies = q->cookies;
+	f->accept = STR("*/*");
+	return f;
+}
+
+void told_read_web(const struct fetched *f, struct told *ret)
+{
+	struct out why = OUT(ret->why), type = OUT(ret->type), url = OUT(ret->url);
+
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->token, f->token, sizeof(ret->token));
+	ret->state = TOLD_DONE;
+	ret->fault = f->fault;
+	ret->missing = f->status == 404 || f->status == 410;
+	ret->wall_ms = f->total_ms;
+	ret->n = f->n;
+	ret->status = f->status;
+	ret->from_cache = f->from_cache;
+	ret->attempts = f->attempts;
+	ret->cookies_n = f->cookies_n;
+	out_safe(&why, str_n(f->why, strnlen(f->why, sizeof(f->why))));
+	out_z(&why);
+	out_str(&type, str_n(f->type, strnlen(f->type, sizeof(f->type) - 1)));
+	out_z(&type);
+	out_str(&url, str_n(f->url, strnlen(f->url, sizeof(f->url) - 1)));
+	out_z(&url);
 }

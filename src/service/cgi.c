@@ -94,6 +94,20 @@ static struct out arena_out(struct arena *a, size_t cap)
 	return (struct out){.p = arena_alloc(a, cap), .cap = cap};
 }
 
+struct str request_form(const struct pair *pairs, int n, struct arena *a)
+{
+	size_t cap = 1;
+
+	for (int i = 0; i < n; i++)
+		cap += 3 * (pairs[i].name.n + pairs[i].value.n) + 2;
+	struct out o = arena_out(a, cap);
+
+	if (!o.p)
+		return STR_NONE;
+	form_print(&o, pairs, n);
+	return out_view(&o);
+}
+
 int request_cgi(const struct pair *pairs, int n, const struct number *num, struct str query, const char *method, struct arena *a, struct run_request *ret)
 {
 	bool get = method && strcmp(method, "GET") == 0;

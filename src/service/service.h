@@ -18,8 +18,15 @@ extern const size_t fault_n;
 const struct fault_info *fault_find(uint32_t code); /* NULL = unknown */
 
 /* ---- numbers: which file answers. Told by the runner's listing; immutable between two listings. ---- */
-enum service_kind { SERVICE_NONE, SERVICE_CGI, SERVICE_XML, SERVICE_TEXT, SERVICE_SOUND, SERVICE_BROKEN };
-struct number { char name[36], file[44]; enum service_kind kind; char why[128]; /* BROKEN: two files for one number: both named */ };
+enum service_kind { SERVICE_NONE, SERVICE_CGI, SERVICE_XML, SERVICE_TEXT, SERVICE_SOUND, SERVICE_BROKEN, SERVICE_WEB };
+enum callback_event { CALLBACK_INITIATED, CALLBACK_RINGING, CALLBACK_ANSWERED, CALLBACK_COMPLETED };
+struct number_web { /* what the configuration says of a number; a number that a file answers may have callbacks alone: its voice_url is empty then */
+	char voice_url[1024], fallback_url[1024], status_callback[1024];
+	bool voice_get, fallback_get, callback_get;
+	uint8_t callback_events; /* BIT(enum callback_event) */
+	uint32_t filler_after_ms, hedge_after_ms; /* 0 = as [web] says */
+};
+struct number { char name[36], file[44]; enum service_kind kind; char why[128]; /* BROKEN: two files for one number: both named */ const struct number_web *web; /* NULL = none; valid until the next services_update or services_configure */ };
 struct services;
 struct services *services_new(void);
 void services_free(struct services *s);
@@ -52,10 +59,17 @@ int request_params(const struct call_facts *f, struct str extra_form, struct are
 int request_cgi(const struct pair *pairs, int n, const struct number *num, struct str query, const char *method, struct arena *a, struct run_request *ret) _must_;
 
 /* ---- the runner as verb/ sees it (verb does not stand on keeper). ---- */
-enum ask_kind { ASK_CGI, ASK_READ, ASK_SPEAK, ASK_DECODE, ASK_STATE, ASK_TAKEN, ASK_KILL };
-struct ask { enum ask_kind kind; const uint8_t *token; struct str arg[2]; struct str in; uint32_t wall_ms; int fd; /* -1 = none */ };
+enum ask_kind { ASK_CGI, ASK_READ, ASK_SPEAK, ASK_DECODE, ASK_STATE, ASK_TAKEN, ASK_KILL, ASK_WEB };
+struct ask {
+	enum ask_kind kind; const uint8_t *token; struct str arg[2]; struct str in; uint32_t wall_ms; int fd; /* -1 = none */
+	struct str url, form, cookies;     /* ASK_WEB */
+	bool get, trusted, cached, sign;   /* trusted: the operator's configuration names this origin */
+	uint32_t number;
+};
+struct fetch; struct fetched; /* web/ */
 /* The message for it; views as given, the rest in the arena. NULL = no memory. An ASK_CGI gets its environment from request_cgi. */
 struct run_request *ask_build(const struct ask *q, struct arena *a) _must_;
+struct fetch *ask_build_web(const struct ask *q, struct arena *a) _must_;
 enum told_state { TOLD_DONE, TOLD_RUNNING, TOLD_UNKNOWN, TOLD_FOLDER };
 struct told {
 	uint8_t token[16];
@@ -64,8 +78,21 @@ struct told {
 	bool missing;          /* the file is not there */
 	uint32_t wall_ms, n;   /* n: bytes in the memfd; of a sound: samples */
 	char why[320];
+	/* of the web: */
+	uint16_t status;
+	bool from_cache;
+	uint8_t attempts;
+	uint32_t cookies_n;    /* bytes of the jar behind the body */
+	char type[128], url[1024]; /* url: of the document in the end */
 };
 void told_read(const struct run_answer *a, struct told *ret);
+void told_read_web(const struct fetched *f, struct told *ret);
+/* The pairs as application/x-www-form-urlencoded, in the arena; p == NULL: no memory. */
+struct str request_form(const struct pair *pairs, int n, struct arena *a);
+/* For people and for ErrorUrl: without user:password@ and fragment. */
+void url_bare(struct out *o, struct str url);
+bool url_same_origin(struct str a, struct str b); /* scheme, host and port of two http(s) URLs */
+bool url_is_web(struct str url);                  /* http or https, and sound */
 /* The number and the query a service: URL names. -EINVAL = not one. */
 int url_service(struct str url, char name[36], struct str *ret_query) _must_;
 /* The URL of a number: service:/NAME, percent-encoded where it must be. */

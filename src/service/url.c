@@ -295,3 +295,44 @@ int url_resolve(struct str base, struct str ref, char *buf, size_t cap, size_t *
 		*ret_n = o.n;
 	return err;
 }
+
+/* ---- of the web ---- */
+
+bool url_is_web(struct str url)
+{
+	struct url u;
+
+	return url_parse(url, &u) == 0 && !str_ieq(u.scheme, STR("service"));
+}
+
+bool url_same_origin(struct str a, struct str b)
+{
+	struct url x, y;
+
+	if (!url_is_web(a) || !url_is_web(b) || url_parse(a, &x) < 0 || url_parse(b, &y) < 0)
+		return false;
+	return str_ieq(x.scheme, y.scheme) && str_ieq(x.host, y.host) && x.port == y.port;
+}
+
+/* user:password@ stands before the last @ of the authority, as host_read has it. */
+void url_bare(struct out *o, struct str url)
+{
+	struct parts p = split(url);
+	const char *at;
+
+	while (p.authority.n && (at = str_find(p.authority, '@')))
+		p.authority = str_skip(p.authority, (size_t)(at - p.authority.p) + 1);
+	if (p.scheme.n) {
+		out_str(o, p.scheme);
+		out_c(o, ':');
+	}
+	if (p.authority.p) {
+		OUT_STR(o, "//");
+		out_str(o, p.authority);
+	}
+	out_str(o, p.path);
+	if (p.query.p) {
+		out_c(o, '?');
+		out_str(o, p.query);
+	}
+}

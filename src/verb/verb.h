@@ -6,12 +6,14 @@
 #pragma once
 #include "base/base.h"
 
-struct call; struct calls; struct call_user; struct services; struct run_request; struct run_answer; struct media_cmd; struct node;
+struct call; struct calls; struct call_user; struct services; struct run_request; struct run_answer; struct media_cmd; struct node; struct fetch; struct fetched;
 
 /* What the interpreter may do to the outside: flat messages only. */
 struct verb_out {
 	int (*run)(void *arg, const struct run_request *r);                         /* to the runner; -EAGAIN */
 	int (*sound)(void *arg, const struct media_cmd *c, int fd);                 /* MEDIA_SOUND or MEDIA_SOUND_DROP to every media thread; fd is dup'ed by the callee */
+	int (*fetch)(void *arg, const struct fetch *f);                             /* to the web; copies; -EAGAIN, -E2BIG. NULL = there is none */
+	void (*fetch_drop)(void *arg, const uint8_t token[16]);                     /* nobody waits for it any more */
 	void *arg;
 };
 struct verbs;
@@ -21,6 +23,7 @@ void verbs_free(struct verbs *v);
 const struct call_user *verbs_call_user(struct verbs *v);
 void verbs_set_calls(struct verbs *v, struct calls *cs);
 void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64_t now_ms); /* takes fd over */
+void verbs_fetched(struct verbs *v, const struct fetched *f, int fd, int64_t now_ms);     /* takes fd over: body, and the jar behind it */
 void verbs_runner_gone(struct verbs *v, int64_t now_ms);   /* a new runner: scripts in flight end in 11200, sounds are ordered again */
 void verbs_turn(struct verbs *v, int64_t now_ms);
 
@@ -37,5 +40,5 @@ extern const struct verb_info verb_table[];
 extern const size_t verb_n;
 
 /* ---- every sentence that a caller can hear, by language. ---- */
-enum sentence { SENTENCE_ERROR, SENTENCE_N };
+enum sentence { SENTENCE_ERROR, SENTENCE_WAIT, SENTENCE_N };
 struct str sentence_of(enum sentence s, struct str language); /* falls back to en */

@@ -57,6 +57,9 @@ struct phone {
 	struct calls *calls;
 	struct call *call;
 	struct listener *ear;
+	char events[64]; /* digits that came as telephone-events */
+	size_t n_events;
+	uint32_t last_event;
 	SNDFILE *wav;
 	struct timer limit;
 	int64_t answered_ms, ended_ms, stop_at_ms;
@@ -83,8 +86,8 @@ static void say_heard(const struct phone *p)
 		r.tone_s = 0;
 	}
 	printf("heard: %.1f s speech, %.1f s silence", r.speech_s, r.silence_s);
-	if (*r.digits)
-		printf("; digits: %s", r.digits);
+	if (p->n_events || *r.digits)
+		printf("; digits: %s", p->n_events ? p->events : r.digits);
 	if (r.tone_s > 0)
 		printf("; tone %d Hz %.1f s", r.tone_hz, r.tone_s);
 	putchar('\n');
@@ -135,6 +138,16 @@ static void on_heard(struct phone *p, const struct call_event *e)
 	}
 }
 
+static void on_digit(struct phone *p, const struct call *c, uint32_t upto)
+{
+	while (p->last_event < upto) {
+		char d = call_digit(c, ++p->last_event);
+
+		if (d && p->n_events + 1 < sizeof(p->events))
+			p->events[p->n_events++] = d;
+	}
+}
+
 static void on_event(void *arg, struct call *c, const struct call_event *e)
 {
 	struct phone *p = arg;
@@ -151,6 +164,9 @@ static void on_event(void *arg, struct call *c, const struct call_event *e)
 		break;
 	case CALL_EV_HEARD:
 		on_heard(p, e);
+		break;
+	case CALL_EV_DIGIT:
+		on_digit(p, c, e->number);
 		break;
 	case CALL_EV_SENT:
 		digits_next(p);

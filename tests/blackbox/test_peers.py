@@ -114,12 +114,12 @@ class Baresip(Case):
         with tempfile.TemporaryDirectory() as d:
             with open(d + '/in.wav', 'wb') as f:
                 f.write(sound.wav(sound.tone(10, 440)))
-            load = [m for m in ('g711.so', 'aufile.so', 'ausine.so', 'stdio.so', 'sndfile.so') if m in have]
+            load = [m for m in ('g711.so', 'aufile.so', 'ausine.so', 'sndfile.so') if m in have]  # sndfile writes what is said and heard
             source = 'aufile,%s/in.wav' % d if 'aufile.so' in have else 'ausine,440'
             with open(d + '/config', 'w') as f:
                 f.write('sip_listen 127.0.0.1:0\naudio_source %s\naudio_player %s\naudio_alert %s\nausrc_srate 8000\nauplay_srate 8000\naudio_channels 1\nmodule_path %s\n'
                         % (source, 'aufile,%s/out.wav' % d if 'aufile.so' in have else 'none', 'aufile,%s/alert.wav' % d if 'aufile.so' in have else 'none', modules)
-                        + 'snd_path %s\n' % d + ''.join('module %s\n' % m for m in load) + 'module_app account.so\nmodule_app menu.so\nnet_interface lo\n')
+                        + 'snd_path %s\n' % d + ''.join('module %s\n' % m for m in load) + 'module_app account.so\nmodule_app menu.so\nnet_interface 127.0.0.1\n')
             with open(d + '/accounts', 'w') as f:
                 f.write('<sip:tester@127.0.0.1;transport=%s>;regint=0;audio_codecs=PCMU/8000/1\n' % transport)
             open(d + '/contacts', 'w').close()
@@ -140,10 +140,9 @@ class Baresip(Case):
             trace = self.s.trace()
             self.assertGreater(int(re.search(r'out=(\d+)', trace).group(1)), 100)
             self.assertRegex(trace, 'INVITE')
-            wavs = [n for n in os.listdir(d) if n.endswith('.wav') and n not in ('in.wav', 'alert.wav') and os.path.getsize(os.path.join(d, n)) > 1000]
+            wavs = [n for n in os.listdir(d) if n.endswith('.wav') and ('dec' in n or n == 'out.wav') and os.path.getsize(os.path.join(d, n)) > 1000]
             if not wavs:
-                self.assertRegex(out, r'(?i)established|PCMU')  # this baresip cannot write what it hears
-                return
+                self.skipTest('the call went well, but this baresip cannot write what it hears: %s' % os.listdir(d))
             x, hz = sound.read_wav(os.path.join(d, wavs[0]))
             x = sound.resampled(x, hz)
             a, b = sound.extent(x, -40)
@@ -166,7 +165,7 @@ class Telephone(Case):
     @classmethod
     def services(cls):
         return {'100': xml('<Say>The quick brown fox jumps over the lazy dog.</Say>'), '105.wav': sound.wav(cls.MELODY), '43': xml('<Echo/>'),
-                '44': xml('<Reject reason="busy"/>'), '46': xml('<Pause length="1"/><Play digits="1w2#"/>'), '47': xml('<Play>t.wav</Play>'),
+                '44': xml('<Reject reason="busy"/>'), '46': xml('<Play digits="1w2#"/>'), '47': xml('<Play>t.wav</Play>'),
                 't.wav': sound.wav(sound.tone(2, 1000))}
 
     def test_hears_speech(self):
@@ -300,7 +299,7 @@ class Examples(unittest.TestCase):
         voice = sound.speechlike(2, seed=9)
         with self.s.phone() as p:
             p.call('43')
-            hs.wait_until(lambda: 'Echo' in self.s.trace(), 20, 'the end of the announcement')
+            hs.wait_until(lambda: '<Echo>' in self.s.trace(), 20, 'the end of the announcement')
             n = len(p.rtp.got)
             p.talk(sound.ulaw(voice))
             p.rtp.wait_sent(100)

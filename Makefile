@@ -6,7 +6,7 @@ ASAN = build-asan
 TSAN = build-tsan
 FUZZ = build-fuzz
 
-.PHONY: help run build asan tsan test lint test-clean fuzz bench soak drill install clean
+.PHONY: help run build asan tsan test lint test-clean fuzz drill install clean
 
 help:
 	@echo "make run         installs what is missing, builds, starts Hookswitch with the example services and ./var"
@@ -15,7 +15,7 @@ help:
 	@echo "make lint        format, clang-tidy, the include graph against the house, the walks of MAP.md"
 	@echo "make test-clean  make test in a fresh Debian 12 (debootstrap; as root)"
 	@echo "make fuzz        the fuzz targets, SECONDS=60 each"
-	@echo "make drill       the kill drill alone;  make bench  the figures"
+	@echo "make drill       the kill drill alone"
 
 run:
 	@tools/deps.sh run
@@ -58,10 +58,6 @@ fuzz: $(FUZZ)/build.ninja
 
 drill: build
 	@tests/blackbox/drill
-bench: build
-	@bench/run $(RELEASE)
-soak: build
-	@bench/soak $(RELEASE)
 
 install: build
 	@meson install -C $(RELEASE)

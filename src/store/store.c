@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store: the thread that writes. Rows come by mailbox from any thread, are gathered for at most 250 ms or 256 rows, and go to the driver in one commit; only then is each
+ * store: the thread that writes. Rows (of calls, of the outbox, and what became of these) come by mailbox from any thread, are gathered for at most 250 ms or 256 rows, and go to the driver in one commit; only then is each
  * acknowledged, in the order in which it came. A row that cannot be written (full disk, failing disk) is kept and tried again each second for as long as it takes, said once in the
  * log; meanwhile rows pile up in the box until store_room is 0, and then no new calls are taken: nothing is lost and nothing grows.
  *
@@ -22,6 +22,8 @@
 #define RETRY_MS    1000
 #define ACK_WAIT_MS 5
 #define BOX_ROWS    8192 /* 3 MB: a disk may stand still for a while */
+#define BATCH_BYTES (512u << 10)
+#define MSG_MAX     (STORE_POST_MAX + sizeof(struct store_msg))
 
 struct store {
 	struct store_db *db;
@@ -29,32 +31,67 @@ struct store {
 	uint32_t up_tag;
 	int stop; /* eventfd: store_close rings it */
 	pthread_t thread;
-	struct store_call batch[GROUP_ROWS];
+	struct outbox *outbox;
+	int64_t outbox_ms; /* when it is looked at again; boottime */
+	_Alignas(16) char bytes[BATCH_BYTES]; /* of the batch */
+	size_t n_bytes;
+	struct store_msg *batch[GROUP_ROWS];
 	size_t n;
 	int64_t due_ms; /* when the batch is written; boottime */
-	bool failing;
+	_Atomic bool failing;
 	bool closing;
 };
 
+static bool is_full(const struct store *s)
+{
+	return s->n == GROUP_ROWS || s->n_bytes + MSG_MAX > BATCH_BYTES;
+}
+
 static void gather(struct store *s)
 {
-	while (s->n < GROUP_ROWS && mailbox_take(s->box, &s->batch[s->n], sizeof(s->batch[0]), NULL) > 0) {
+	while (!is_full(s)) {
+		struct store_msg *m = (struct store_msg *)(s->bytes + s->n_bytes);
+		ssize_t n = mailbox_take(s->box, m, BATCH_BYTES - s->n_bytes, NULL);
+		if (n <= 0)
+			return;
+		s->n_bytes += ((size_t)n + 15) & ~(size_t)15;
+		s->batch[s->n] = m;
 		if (s->n++ == 0)
 			s->due_ms = clock_boot_ms() + GROUP_MS;
+		if (m->kind == STORE_MARK)
+			outbox_marked(s->outbox, &m->mark);
 	}
 }
 
-/* An acknowledgement must arrive, or its slot in the slab is never free again: a full box is waited for. Its reader empties it each turn. */
+/* An acknowledgement must arrive, or its slot in the slab is never free again: a full box is waited for. Its reader empties it each turn. False: closing, the reader is gone. */
+static bool tell(struct store *s, const struct store_ack *a)
+{
+	struct pollfd stop = {.fd = s->stop, .events = POLLIN};
+	while (mailbox_post(s->up, a, sizeof(*a)) != 0)
+		if (poll(&stop, 1, ACK_WAIT_MS) > 0)
+			return false;
+	return true;
+}
+
 static void acknowledge(struct store *s)
 {
+	bool heard = true;
 	for (size_t i = 0; i < s->n; i++) {
-		struct store_ack a = {.tag = s->up_tag, .end = s->batch[i].end};
-		struct pollfd stop = {.fd = s->stop, .events = POLLIN};
-		memcpy(a.sid, s->batch[i].sid, sizeof(a.sid));
-		while (mailbox_post(s->up, &a, sizeof(a)) != 0) {
-			if (poll(&stop, 1, ACK_WAIT_MS) > 0)
-				return; /* closing: the reader is gone, the rows are written */
+		const struct store_msg *m = s->batch[i];
+		struct store_ack a = {.tag = s->up_tag + (m->kind == STORE_CALL ? STORE_ROWS : STORE_KEPT)};
+		outbox_news(s->outbox);
+		if (m->kind == STORE_MARK) {
+			outbox_written(s->outbox, &m->mark);
+			continue;
 		}
+		memcpy(a.sid, m->kind == STORE_CALL ? m->call.sid : m->post.sid, sizeof(a.sid));
+		if (m->kind == STORE_CALL) {
+			a.end = m->call.end;
+		} else {
+			memcpy(a.token, m->post.token, sizeof(a.token));
+			a.owner = m->post.owner;
+		}
+		heard = heard && tell(s, &a);
 	}
 }
 
@@ -73,18 +110,17 @@ static int write_batch(struct store *s)
 		log_line(LOG_WARN, "store: writing again");
 	s->failing = false;
 	acknowledge(s);
-	s->n = 0;
+	s->n = s->n_bytes = 0;
 	return 0;
 }
 
-/* Until when to wait: for ever with an empty batch, until it is due otherwise. */
+/* How long to wait: until the batch is due, or a row of the outbox is. */
 static int wait_ms(const struct store *s)
 {
-	if (s->n == 0)
-		return -1;
-	if (s->n == GROUP_ROWS && !s->failing)
+	int64_t at = s->n ? MIN(s->due_ms, s->outbox_ms) : s->outbox_ms;
+	if (is_full(s) && !s->failing)
 		return 0;
-	int64_t ms = s->due_ms - clock_boot_ms();
+	int64_t ms = at == INT64_MAX ? INT_MAX : at - clock_boot_ms();
 	return ms < 0 ? 0 : (int)MIN(ms, INT_MAX);
 }
 
@@ -93,12 +129,14 @@ static void *store_thread(void *arg)
 	struct store *s = arg;
 	while (!s->closing) {
 		/* A full batch takes no more mail; a negative fd is not looked at. */
-		struct pollfd p[2] = {{.fd = s->stop, .events = POLLIN}, {.fd = s->n < GROUP_ROWS ? mailbox_fd(s->box) : -1, .events = POLLIN}};
+		struct pollfd p[2] = {{.fd = s->stop, .events = POLLIN}, {.fd = is_full(s) ? -1 : mailbox_fd(s->box), .events = POLLIN}};
 		(void)poll(p, 2, wait_ms(s));
 		s->closing = p[0].revents & POLLIN;
 		gather(s);
-		if (s->n && !s->closing && wait_ms(s) == 0)
+		if (s->n && !s->closing && ((is_full(s) && !s->failing) || clock_boot_ms() >= s->due_ms))
 			(void)write_batch(s);
+		if (!s->closing)
+			s->outbox_ms = s->failing ? INT64_MAX : outbox_turn(s->outbox, clock_utc_ms(), clock_boot_ms());
 	}
 	for (gather(s); s->n; gather(s)) {
 		if (write_batch(s)) {
@@ -122,6 +160,7 @@ static int start_thread(struct store *s)
 
 static void drop(struct store *s)
 {
+	outbox_free(s->outbox);
 	store_db_close(s->db);
 	if (s->box)
 		mailbox_free(s->box);
@@ -140,9 +179,11 @@ int store_open(const char *path, struct mailbox *up, uint32_t up_tag, struct sto
 	s->up = up;
 	s->up_tag = up_tag;
 	s->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	s->box = mailbox_new(BOX_ROWS * (sizeof(struct store_call) + MAILBOX_HEAD));
+	s->box = mailbox_new(BOX_ROWS * (STORE_MSG(call) + MAILBOX_HEAD));
 	err = store_db_open(path, &s->db, why, cap);
-	if (err == 0 && (s->stop < 0 || !s->box || start_thread(s))) {
+	if (err == 0)
+		s->outbox = outbox_new(store_db_posts(s->db), up, up_tag + STORE_DUE);
+	if (err == 0 && (s->stop < 0 || !s->outbox || !s->box || start_thread(s))) {
 		out_f(&o, "no thread, memory or descriptor for the store");
 		out_z(&o);
 		err = -ENOMEM;
@@ -157,12 +198,40 @@ int store_open(const char *path, struct mailbox *up, uint32_t up_tag, struct sto
 
 int store_call_put(struct store *s, const struct store_call *r)
 {
-	return mailbox_post(s->box, r, sizeof(*r)) ? -EAGAIN : 0;
+	struct store_msg m = {.kind = STORE_CALL, .n = STORE_MSG(call), .call = *r};
+	return mailbox_post(s->box, &m, m.n) ? -EAGAIN : 0;
+}
+
+int store_post_put(struct store *s, const struct store_post *p)
+{
+	size_t n = sizeof(*p) + p->n_url + p->n_form, head = offsetof(struct store_msg, post);
+	if (p->n_url > STORE_POST_MAX || p->n_form > STORE_POST_MAX || n > STORE_POST_MAX)
+		return -E2BIG;
+	struct store_msg *m = malloc(head + n);
+	if (!m)
+		return -EAGAIN;
+	m->kind = STORE_POST;
+	m->n = (uint32_t)(head + n);
+	memcpy((char *)m + head, p, n);
+	int err = mailbox_post(s->box, m, m->n);
+	free(m);
+	return err ? -EAGAIN : 0;
+}
+
+int store_post_mark(struct store *s, const struct store_mark *k)
+{
+	struct store_msg m = {.kind = STORE_MARK, .n = STORE_MSG(mark), .mark = *k};
+	return mailbox_post(s->box, &m, m.n) ? -EAGAIN : 0;
 }
 
 size_t store_room(struct store *s)
 {
-	return mailbox_room(s->box) / (sizeof(struct store_call) + MAILBOX_HEAD);
+	return mailbox_room(s->box) / (STORE_MSG(call) + MAILBOX_HEAD);
+}
+
+void store_facts(struct store *s, struct store_facts *ret)
+{
+	*ret = (struct store_facts){.failing = s->failing, .pending = outbox_pending(s->outbox), .in_flight = outbox_in_flight(s->outbox), .room_bytes = mailbox_room(s->box)};
 }
 
 void store_close(struct store *s)

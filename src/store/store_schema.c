@@ -39,7 +39,32 @@ static int step_calls(struct sqlite3 *db)
 			    NULL, NULL, NULL);
 }
 
+/* state: pending, answered, failed. The form of a row that has its outcome is let go. Stamps as above; next_utc: when a pending row may be sent. */
+static int step_outbox(struct sqlite3 *db)
+{
+	return sqlite3_exec(db,
+			    "CREATE TABLE outbox ("
+			    " token TEXT PRIMARY KEY NOT NULL,"
+			    " call_sid TEXT NOT NULL,"
+			    " account_sid TEXT NOT NULL,"
+			    " url TEXT NOT NULL,"
+			    " method TEXT NOT NULL,"
+			    " form TEXT,"
+			    " attempt INTEGER NOT NULL,"
+			    " next_utc INTEGER,"
+			    " state TEXT NOT NULL,"
+			    " http_status INTEGER,"
+			    " date_created INTEGER NOT NULL,"
+			    " date_done INTEGER"
+			    ") WITHOUT ROWID;"
+			    "CREATE INDEX outbox_due ON outbox (url, next_utc) WHERE state = 'pending';"
+			    "CREATE INDEX outbox_next ON outbox (next_utc) WHERE state = 'pending';"
+			    "CREATE INDEX outbox_by_call ON outbox (call_sid);",
+			    NULL, NULL, NULL);
+}
+
 const struct store_step store_steps[] = {
     {"calls: one row a call", step_calls},
+    {"outbox: one row a request that is owed", step_outbox},
 };
 const int store_n_steps = N_ELEMENTS(store_steps);

@@ -15,6 +15,7 @@
 struct store_db {
 	sqlite3 *db;
 	sqlite3_stmt *begin, *commit, *rollback, *start, *end;
+	struct posts *posts;
 };
 
 /* Words of enum call_party and enum call_dir, which are above this room: the row has their numbers. */
@@ -79,7 +80,7 @@ static int prepare(struct store_db *d)
 	for (size_t i = 0; i < N_ELEMENTS(all); i++)
 		if (sqlite3_prepare_v3(d->db, all[i].sql, -1, SQLITE_PREPARE_PERSISTENT, all[i].to, NULL) != SQLITE_OK)
 			return -EIO;
-	return 0;
+	return posts_open(d->db, &d->posts) == SQLITE_OK ? 0 : -EIO;
 }
 
 static int set_up(struct store_db *d, char *why, size_t cap)
@@ -203,14 +204,23 @@ static int run(sqlite3_stmt *s)
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-int store_db_write(struct store_db *d, const struct store_call *rows, size_t n, char *why, size_t cap)
+static int write_one(struct store_db *d, const struct store_msg *m, int64_t utc_ms)
+{
+	if (m->kind == STORE_POST)
+		return posts_put(d->posts, &m->post, utc_ms);
+	if (m->kind == STORE_MARK)
+		return posts_mark(d->posts, &m->mark, utc_ms);
+	sqlite3_stmt *s = m->call.end ? d->end : d->start;
+	bind_call(s, &m->call);
+	return run(s);
+}
+
+int store_db_write(struct store_db *d, struct store_msg *const *rows, size_t n, char *why, size_t cap)
 {
 	int rc = run(d->begin), err;
-	for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
-		sqlite3_stmt *s = rows[i].end ? d->end : d->start;
-		bind_call(s, &rows[i]);
-		rc = run(s);
-	}
+	int64_t utc_ms = clock_utc_ms();
+	for (size_t i = 0; rc == SQLITE_OK && i < n; i++)
+		rc = write_one(d, rows[i], utc_ms);
 	if (rc == SQLITE_OK)
 		rc = run(d->commit);
 	if (rc == SQLITE_OK)
@@ -222,6 +232,11 @@ int store_db_write(struct store_db *d, const struct store_call *rows, size_t n, 
 	return err;
 }
 
+struct posts *store_db_posts(struct store_db *d)
+{
+	return d->posts;
+}
+
 void store_db_close(struct store_db *d)
 {
 	if (!d)
@@ -229,6 +244,7 @@ void store_db_close(struct store_db *d)
 	sqlite3_stmt *all[] = {d->begin, d->commit, d->rollback, d->start, d->end};
 	for (size_t i = 0; i < N_ELEMENTS(all); i++)
 		sqlite3_finalize(all[i]);
+	posts_close(d->posts);
 	sqlite3_close(d->db);
 	free(d);
 }

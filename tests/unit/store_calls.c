@@ -372,7 +372,7 @@ static void test_refused(void **state)
 	struct store *s = open_store(p);
 	store_close(s);
 	ask(p->db, "PRAGMA user_version", got, sizeof(got));
-	assert_string_equal(got, "1\n");
+	assert_string_equal(got, "2\n");
 	ask(p->db, "PRAGMA user_version = 99", got, sizeof(got));
 	refused(p, "newer than this program");
 	int fd = open(p->db, O_WRONLY | O_TRUNC);

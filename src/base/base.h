@@ -295,7 +295,7 @@ struct codec_info {
 	uint16_t frame_ms, frame_samples, frame_bytes;
 };
 extern const struct codec_info codec_table[CODEC_N];
-#define AUDIO_HZ    8000 /* of every sound buffer and mixer for now; from the same file */
+#define AUDIO_HZ    8000 /* of every sound buffer and mixer */
 #define AUDIO_FRAME 160  /* samples of a 20 ms frame at AUDIO_HZ */
 #define FRAME_MS    20
 

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -456,32 +455,7 @@ static void on_signals(int fd)
 	reap();
 }
 
-static int open_signals(void)
-{
-	sigset_t s;
-	sigemptyset(&s);
-	sigaddset(&s, SIGTERM);
-	sigaddset(&s, SIGINT);
-	sigaddset(&s, SIGHUP);
-	sigaddset(&s, SIGCHLD);
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &s, NULL) < 0)
-		return -errno;
-	int fd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
 /* ---- the loop ---- */
-static void more_files(void)
-{
-	struct rlimit l;
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
-		say("cannot raise the limit of open files: %s", strerror(errno));
-}
-
 static int open_poison(void)
 {
 	bool fresh;
@@ -578,8 +552,9 @@ int keeper_run(const struct keeper_opts *o)
 			say("there is no user %s", both[i]);
 			return EX_CONFIG_CODE;
 		}
-	more_files();
-	int signals = open_signals(), r = signals < 0 ? signals : open_poison();
+	if (process_files())
+		say("cannot raise the limit of open files");
+	int signals = process_signals(), r = signals < 0 ? signals : open_poison();
 	if (r < 0) {
 		say("cannot start: %s", strerror(-r));
 		return 71; /* EX_OSERR */

@@ -222,6 +222,10 @@ void sound_cache_put(struct sounds *s, struct sound_key k, int fd, uint32_t n); 
 int memfd_seal(int fd) _must_;
 int memfd_view(int fd) _must_; /* another description of the same memory: read only, at its start */
 
+/* ---- what keeper and runner both do when they begin (spawn.c) ---- */
+int process_signals(void) _must_; /* TERM, INT, HUP and CHLD come by this signalfd; SIGPIPE is ignored */
+int process_files(void) _must_;   /* as many open files as the hard limit allows */
+
 /* ---- the runs of the runner (runs.c) ---- */
 struct pollfd;
 struct runs;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,31 +31,6 @@ struct runner {
 	char refusal[160];
 	struct pollfd polled[N_POLL];
 };
-
-static int open_signals(void)
-{
-	sigset_t s;
-	sigemptyset(&s);
-	sigaddset(&s, SIGTERM);
-	sigaddset(&s, SIGINT);
-	sigaddset(&s, SIGHUP);
-	sigaddset(&s, SIGCHLD);
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &s, NULL) < 0)
-		return -errno;
-	int fd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
-static void more_files(void)
-{
-	struct rlimit l;
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
-		log_line(LOG_WARN, "runner: the limit of open files stays: %s", strerror(errno));
-}
 
 /* A script never runs as root. */
 static void find_user(struct runner *r, const char *script_user, struct runs_opts *o)
@@ -243,12 +217,13 @@ int runner_main(int fd, const struct params *p, const char *script_user)
 	r.keeper = fd;
 	r.worker = -1;
 	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-	more_files();
+	if (process_files())
+		log_line(LOG_WARN, "runner: the limit of open files stays");
 	folder_init(&r.services, p->services, now);
 	folder_init(&r.sounds, p->sounds, now);
 	spawn_forget_read();
 	find_user(&r, script_user, &o);
-	r.signals = open_signals();
+	r.signals = process_signals();
 	r.runs = runs_new(&o);
 	if (r.signals < 0 || !r.runs || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
 		log_line(LOG_ERROR, "runner: cannot start");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * web: the HTTP server (libwebsockets on a foreign libuv loop), on a thread of its own. It knows requests and answers, not what they mean: routes come from api/ as a handler
- * called on this thread. Listening sockets are opened elsewhere and accepted here.
+ * called on this thread. Listening sockets are opened elsewhere and accepted here. On the same thread the HTTP client (second half).
  */
 #pragma once
 #include "base/base.h"
@@ -43,7 +43,7 @@ struct fetch {
 	enum fetch_method method;
 	bool trusted;            /* named by the operator: private addresses are fine for this URL's origin */
 	bool sign;               /* X-Twilio-Signature and Standard Webhooks headers */
-	bool cached;             /* media: may be answered from the cache, is stored in it by validators */
+	bool cached;             /* media: may be answered from the cache, is stored in it by validators; a bare request: no token, no cookies, no jar comes back */
 	uint32_t max_body;       /* bytes; more is 11750 */
 	struct str url;          /* with fragment overrides (#ct=…): read and removed here */
 	struct str form;         /* of a POST: application/x-www-form-urlencoded; for GET appended to the query */
@@ -61,8 +61,8 @@ struct fetched {
 	uint32_t n;              /* bytes of body in the memfd that comes with it (no fd: none) */
 	char type[128];          /* Content-Type as sent */
 	char url[1024];          /* of the document in the end, without credentials and fragment: its base */
-	char why[200];           /* a sentence with the fault */
-	uint32_t cookies_n;      /* bytes of the jar, which stand in the memfd behind the body */
+	char why[200];           /* a sentence with the fault; without one, "11243: …" if an override in the URL was not understood; else empty */
+	uint32_t cookies_n;      /* bytes of the whole jar, which stand in the memfd behind the body; with a fault too */
 };
 struct client;
 struct mailbox;
@@ -76,15 +76,16 @@ struct client_opts {
 	uint64_t cache_bytes;    /* of media */
 	const char *dns_servers; /* tests; NULL = the system's */
 };
-/* Part of web's thread: call between web_start's preparation and its loop, i.e. with the web it belongs to. */
+/* Lives on the thread of the web it belongs to; after web_start, from any other thread. `up` outlives it. Several origins' or networks' texts are copied. */
 int client_open(struct web *w, const struct client_opts *o, struct client **ret) _must_;
 int client_fetch(struct client *c, const struct fetch *f) _must_; /* any thread; copies; -EAGAIN = no room, -E2BIG */
-void client_drop(struct client *c, const uint8_t token[16]);      /* nobody waits any more: ended, no answer comes */
+void client_drop(struct client *c, const uint8_t token[16]);      /* nobody waits any more: ended; no answer comes but one that is in the mailbox already */
 int client_trust(struct client *c, const char *const *origins, int n) _must_; /* configuration was read again */
 void client_close(struct client *c); /* before web_stop */
 
 /* The two signatures; pure. params: form-encoded. */
 int sign_twilio(struct str token, struct str url, struct str form, char *ret_base64, size_t cap) _must_;
+/* The key is the token's bytes: a receiver's library is given "whsec_" and the base64 of the token. */
 int sign_webhook(struct str token, struct str id, int64_t utc_s, struct str body, char *ret, size_t cap) _must_; /* "v1,BASE64" */
 /* May this address be connected to? Loopback, private, link-local, multicast, mapped … are refused unless allowed. */
 bool address_is_public(const struct addr *a);

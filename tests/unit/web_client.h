@@ -15,6 +15,7 @@
 #include "web/inside.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -168,6 +169,7 @@ static inline void *server_thread(void *arg)
 		}
 		struct conn_arg *a = malloc(sizeof(*a));
 		*a = (struct conn_arg){s, fd};
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 		s->accepted++;
 		pthread_create(&s->conns[s->n_conns++], NULL, conn_thread, a);
 	}

@@ -20,6 +20,7 @@
 
 #define TOGETHER_MS 20
 #define CHECK_MS    1000
+#define URL_BYTES   1000 /* of the first line of a .url file */
 #define EVENTS      (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
 bool folder_is_number(struct str s)
@@ -203,7 +204,7 @@ static int look(int dir, const char *name, struct stat *ret)
 /* NULL: not listed. */
 static const char *kind_of(const struct folder *f, const char *name)
 {
-	static const char *const suffixes[] = {"xml", "txt", "wav"};
+	static const char *const suffixes[] = {"xml", "txt", "wav", "url"};
 	struct stat st;
 	if (name[0] == '.' || find_pending(f, name) >= 0)
 		return NULL;
@@ -253,10 +254,30 @@ static int read_names(const struct folder *f, char **names, size_t cap, size_t *
 	return 0;
 }
 
+/* The first line of a .url file; nothing if that is empty, too long or not printable. */
+static void put_url(const struct folder *f, const char *name, struct out *o)
+{
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+	int fd = (int)syscall(SYS_openat2, f->dir, name, &how, sizeof(how));
+	char buf[URL_BYTES + 2]; /* and its CR LF */
+	struct stat st;
+	ssize_t n = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, buf, sizeof(buf)) : -1;
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return;
+	struct str rest, url = str_trim(str_cut(str_n(buf, (size_t)n), '\n', &rest));
+	for (size_t i = 0; i < url.n; i++)
+		if ((unsigned char)url.p[i] <= 0x20 || (unsigned char)url.p[i] >= 0x7f)
+			return;
+	if (url.n <= URL_BYTES)
+		out_str(o, url);
+}
+
 static int write_list(const struct folder *f, int fd, char **names, size_t n, uint32_t *ret_n)
 {
 	for (size_t i = 0; i < n; i++) {
-		char line[FOLDER_NAME * 4 + 32];
+		char line[FOLDER_NAME * 4 + 32 + URL_BYTES];
 		struct out o = OUT(line);
 		const char *kind = kind_of(f, names[i]);
 		if (!kind)
@@ -264,6 +285,10 @@ static int write_list(const struct folder *f, int fd, char **names, size_t n, ui
 		out_safe(&o, str_z(names[i]));
 		out_c(&o, '\t');
 		out_str(&o, str_z(kind));
+		if (str_eq(str_z(kind), STR("url"))) {
+			out_c(&o, '\t');
+			put_url(f, names[i], &o);
+		}
 		out_c(&o, '\n');
 		if (pwrite(fd, o.p, o.n, *ret_n) != (ssize_t)o.n)
 			return -EIO;

@@ -109,7 +109,7 @@ enum run_state { RUN_DONE, RUN_RUNNING, RUN_UNKNOWN, RUN_REFUSED, RUN_FOLDER };
 enum run_fault { RUN_OK, RUN_EXIT, RUN_SIGNAL, RUN_WALL, RUN_CPU, RUN_OUTPUT, RUN_NOT_FOUND, RUN_NOT_EXECUTABLE, RUN_BAD_INTERPRETER, RUN_FULL, RUN_BAD_SOUND, RUN_SYSTEM };
 struct run_answer {
 	uint8_t token[16];
-	uint8_t state;      /* enum run_state. RUN_FOLDER: the services folder as it is now, unasked; fd: a memfd of lines "FILE\tKIND\n", KIND one of cgi xml txt wav, "link-out", "bad-name" */
+	uint8_t state;      /* enum run_state. RUN_FOLDER: the services folder as it is now, unasked; fd: a memfd of lines "FILE\tKIND\n", KIND one of cgi xml txt wav url (then "\tURL" too), "link-out", "bad-name" */
 	uint8_t fault;      /* enum run_fault */
 	uint8_t kind;       /* enum run_kind of the request */
 	int32_t code;       /* exit status or signal */

@@ -7,7 +7,7 @@
  */
 #include <expat.h>
 
-#include "service/service.h"
+#include "service/inside.h"
 
 #define DEPTH_CAP 64
 
@@ -95,10 +95,8 @@ static void root_check(struct reading *r, const struct node *n)
 {
 	struct str v = node_attr(n, STR("version"));
 
-	if (!str_eq(n->name, STR("Response"))) {
-		STOP(r, 12102, "the root element is <%.60s>, not <Response>", n->name.p);
+	if (!str_eq(n->name, STR("Response"))) /* the old dialect, or a mistake: that shows at its end */
 		return;
-	}
 	if (v.p && !str_eq(v, STR("1.0")) && !str_eq(v, STR("1")) && !str_eq(v, STR("2010-04-01")))
 		STOP(r, 12101, "version=\"%.60s\" of <Response> is unknown", v.p);
 	for (int i = 0; i < n->n_attrs; i++)
@@ -163,7 +161,7 @@ static void on_text(void *arg, const char *p, int n)
 
 	if (r->fault.code || r->depth == 0)
 		return;
-	if (r->depth == 1 && str_trim(str_n(p, (size_t)n)).n)
+	if (r->depth == 1 && str_trim(str_n(p, (size_t)n)).n && str_eq(r->root->name, STR("Response")))
 		warn(r, "text outside of verbs in", "Response");
 	out_str(&r->text, str_n(p, (size_t)n));
 	if (r->text.over)
@@ -191,6 +189,19 @@ static int on_encoding(void *arg, const char *name, XML_Encoding *info)
 	return XML_STATUS_OK;
 }
 
+/* The whole document stands: what other roots than <Response> mean. */
+static void root_settle(struct reading *r)
+{
+	struct node *root = r->root;
+
+	if (r->fault.code || str_eq(root->name, STR("Response")))
+		return;
+	if (dialect_known(root))
+		dialect_turn(root);
+	else
+		fault_set(&r->fault, 12102, root->line, "the root element is <%.60s>, not <Response>", root->name.p);
+}
+
 static uint32_t xml_read(struct reading *r, struct str charset, struct str body)
 {
 	char name[64] = "";
@@ -212,6 +223,7 @@ static uint32_t xml_read(struct reading *r, struct str charset, struct str body)
 		e = XML_GetErrorCode(r->parser);
 		fault_set(&r->fault, 12100, line_of(r), "%s", XML_ErrorString(e));
 	}
+	root_settle(r);
 	XML_ParserFree(r->parser);
 	return r->fault.code;
 }

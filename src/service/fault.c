@@ -153,10 +153,11 @@ const struct fault_info fault_table[] = {
     {90006, E, "the runner cannot be reached", "look at the log: it is started again by the keeper"},
     {90007, E, "the request is too large for a script", "shorter parameters"},
     {90008, E, "the sound cannot be given to the media threads", "look at the log; fewer calls at once"},
-    {90010, W, "the name of a file in the services folder is no number", "0-9 A-Z a-z + * # _ -, at most 32, then .xml, .txt, .wav or nothing"},
+    {90010, W, "the name of a file in the services folder is no number", "0-9 A-Z a-z + * # _ -, at most 32, then .xml, .txt, .wav, .url or nothing"},
     {90011, W, "a link in the services folder leads out of it", "copy the file instead"},
-    {90012, W, "a file in the services folder is neither executable nor .xml, .txt, .wav", "chmod +x, or give it its suffix"},
+    {90012, W, "a file in the services folder is neither executable nor .xml, .txt, .wav, .url", "chmod +x, or give it its suffix"},
     {90013, W, "there are more numbers in the services folder than can be kept", "use services/default"},
+    {90014, W, "the first line of a .url file in the services folder is no URL", "one line: an http or https URL of at most 1000 bytes"},
 };
 const size_t fault_n = N_ELEMENTS(fault_table);
 

@@ -17,26 +17,60 @@ extern const struct fault_info fault_table[];
 extern const size_t fault_n;
 const struct fault_info *fault_find(uint32_t code); /* NULL = unknown */
 
-/* ---- numbers: which file answers. Told by the runner's listing; immutable between two listings. ---- */
+/* ---- numbers: which file or URL answers. Told by the runner's listing and by the configuration; immutable between two of these. ---- */
 enum service_kind { SERVICE_NONE, SERVICE_CGI, SERVICE_XML, SERVICE_TEXT, SERVICE_SOUND, SERVICE_BROKEN, SERVICE_WEB };
 enum callback_event { CALLBACK_INITIATED, CALLBACK_RINGING, CALLBACK_ANSWERED, CALLBACK_COMPLETED };
-struct number_web { /* what the configuration says of a number; a number that a file answers may have callbacks alone: its voice_url is empty then */
+struct number_web { /* what a [number …] section or a .url file says; an empty text: not said */
 	char voice_url[1024], fallback_url[1024], status_callback[1024];
 	bool voice_get, fallback_get, callback_get;
 	uint8_t callback_events; /* BIT(enum callback_event) */
-	uint32_t filler_after_ms, hedge_after_ms; /* 0 = as [web] says */
+	uint32_t filler_after_ms, hedge_after_ms; /* 0: off */
 };
-struct number { char name[36], file[44]; enum service_kind kind; char why[128]; /* BROKEN: two files for one number: both named */ const struct number_web *web; /* NULL = none; valid until the next services_update or services_configure */ };
+struct number {
+	char name[36];  /* the file's without suffix, or the section's: 100, 2…, default */
+	char file[44];  /* "" when the configuration answers */
+	enum service_kind kind;
+	char why[128];  /* BROKEN: two files for one number: both named */
+	const struct number_web *web; /* WEB: what is asked. Other kinds: fallback and callbacks of a section that names no voice_url; NULL = none. Lives as long as the number does */
+};
 struct services;
 struct services *services_new(void);
 void services_free(struct services *s);
-/* A listing: lines "FILE\tKIND\n". Logs what came and went, and each fault in the folder (two files for one number, a bad name, not executable, a link out) once. */
+/* A listing: lines "FILE\tKIND\n", "FILE\turl\tURL\n". Logs what came and went, and each fault in the folder (two files for one number, a bad name, not executable, a link out) once. */
 int services_update(struct services *s, struct str listing) _must_;
-/* The service of a number as dialled (decoded user part), `default` if there is none; NULL = none. A name outside [0-9A-Za-z+*#_-]{1,32} matches default only. */
+/* What answers a number as dialled (decoded user part): the longest match (the number itself, the longest prefix, `default`), of two that are as long the configuration; NULL = nothing.
+ * A name outside [0-9A-Za-z+*#_-]{1,32} matches default only; the name of a prefix ("2…") finds the prefix. */
 const struct number *services_find(const struct services *s, struct str number);
+const struct number *services_file(const struct services *s, struct str name); /* what a service:/NAME URL means: the file of that very name, whatever the configuration says; NULL = none */
 const struct number *services_each(const struct services *s, size_t *at); /* sorted by name */
 bool services_listed(const struct services *s); /* false until the first listing: nobody knows yet what there is */
-uint32_t services_edition(const struct services *s); /* listings taken so far */
+uint32_t services_edition(const struct services *s); /* listings and configurations taken so far */
+void services_web_default(struct services *s, uint32_t filler_after_ms, uint32_t hedge_after_ms); /* for sections and files that say nothing; once, before any number */
+
+/* ---- [number …] sections (conf.c). Pure: the file is read by cli/. ---- */
+struct number_conf {
+	char key[36];   /* 100, 2… (a prefix), default */
+	int line;       /* of its section */
+	uint32_t given; /* BIT(index in number_keys) */
+	struct number_web web;
+};
+enum number_key_type { NUMBER_KEY_URL, NUMBER_KEY_METHOD, NUMBER_KEY_EVENTS, NUMBER_KEY_MS };
+struct number_key {
+	const char *name;
+	enum number_key_type type;
+	size_t offset;     /* in struct number_web */
+	bool service;      /* a URL: service:/NAME too */
+	uint32_t min, max; /* of a number */
+	const char *dflt, *unit, *doc, *allowed;
+};
+extern const struct number_key number_keys[];
+extern const size_t number_key_n;
+const struct number_key *number_key_find(struct str name); /* NULL = unknown */
+int number_conf_open(struct str key, struct number_conf *ret) _must_; /* "100", "2…" or "2...", "default"; -EINVAL */
+int number_conf_set(struct number_conf *c, const struct number_key *k, struct str value) _must_; /* -EINVAL, -ENOSPC, -ERANGE, -EEXIST (said twice); then nothing changed */
+const char *number_conf_lacks(const struct number_conf *c); /* what a whole section lacks; NULL = nothing */
+/* The sections in place of those before: whole or not at all (-ENOMEM; -EEXIST: a key twice). What came, went and changed is logged. */
+int services_configure(struct services *s, const struct number_conf *v, int n) _must_;
 
 /* ---- the request: what is told to a service. ---- */
 struct call_facts { /* views; live while the call does. Made by call/ from the INVITE and the record */
@@ -141,3 +175,15 @@ struct str node_attr(const struct node *n, struct str name); /* p == NULL: not t
 /* ---- single-byte charsets by table (no iconv: it opens files) ---- */
 const uint16_t *charset_high(struct str name); /* code points of 0x80..0xff, 0 = none; NULL = unknown name */
 bool charset_is_utf8(struct str name);
+
+/* ---- how the services do (stats.c): written by the sig thread, read by any. ---- */
+#define STATS_SERVICES 256 /* more stand together as `other` */
+#define STATS_NAME     48
+#define STATS_BUCKETS  12
+extern const uint32_t stats_ms[STATS_BUCKETS], stats_jitter_us[STATS_BUCKETS]; /* upper bounds; what is beyond the last is in no bucket, only in the count */
+struct stats_service { char name[STATS_NAME]; uint64_t ok, failed, sum_ms, bucket[STATS_BUCKETS]; };
+struct stats_media { uint64_t in, lost, concealed, calls, sum_us, bucket[STATS_BUCKETS]; };
+void stats_request(struct str service, uint32_t ms, bool failed); /* a request for a document is over; service: name of the number */
+void stats_media(uint32_t in, uint32_t lost, uint32_t concealed, uint32_t jitter_us); /* a call is over */
+bool stats_each(size_t *at, struct stats_service *ret);
+void stats_media_get(struct stats_media *ret);

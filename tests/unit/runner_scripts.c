@@ -473,6 +473,24 @@ static void the_folder(void **state)
 	do
 		assert_true(next_answer(RUN_FOLDER, 5000));
 	while (strstr(bytes, "200.xml"));
+	char url[1010] = "http://a/";
+	memset(url + 9, 'x', 1001 - 9);
+	write_file("301.url", "http://a/301#ct=100\r\nmore\n", 0644);
+	write_file("302.url", "two words\n", 0644);
+	write_file("303.url", url, 0644); /* 1001 bytes */
+	url[1000] = 0;
+	write_file("304.url", url, 0644);
+	do
+		assert_true(next_answer(RUN_FOLDER, 5000));
+	while (!strstr(bytes, "304.url\turl\thttp"));
+	assert_non_null(strstr(bytes, "301.url\turl\thttp://a/301#ct=100\n"));
+	assert_non_null(strstr(bytes, "302.url\turl\t\n"));
+	assert_non_null(strstr(bytes, "303.url\turl\t\n"));
+	assert_non_null(strstr(bytes, url));
+	write_file("301.url", "https://b/", 0644); /* another URL is another listing */
+	do
+		assert_true(next_answer(RUN_FOLDER, 5000));
+	while (!strstr(bytes, "301.url\turl\thttps://b/\n"));
 	snprintf(outside, sizeof(outside), "%s.away", dir);
 	assert_int_equal(rename(dir, outside), 0); /* the folder goes, and comes back */
 	do

@@ -202,10 +202,39 @@ static void test_limits(void **state)
 	free(o.p);
 }
 
+/* The old proxy's documents: any other root, words in whatever case. */
+static void test_dialect(void **state)
+{
+	static const char text[] = "<reply kind='x'>\n<playMadiaFile>demo-nogo</playMadiaFile><PLAY file='a'> tt-weasels </PLAY><dial>200</dial><Terminate/></reply>";
+	static const char none[] = "<html><body><play>x</play></body></html>";
+	struct document *d;
+	struct fault f;
+	const struct node *n;
+
+	assert_int_equal(document_read(STR("text/xml"), STR(text), 200, &d, &f), 0);
+	assert_true(str_eq(d->root->name, STR("Response")));
+	assert_int_equal(d->root->n_attrs, 0);
+	n = d->root->child;
+	assert_true(str_eq(n->name, STR("Play")) && str_eq(n->text, STR("demo-nogo")) && n->line == 2);
+	n = n->next;
+	assert_true(str_eq(n->name, STR("Play")) && str_eq(n->text, STR("tt-weasels")) && n->n_attrs == 0);
+	n = n->next;
+	assert_true(str_eq(n->name, STR("Dial")) && str_eq(n->text, STR("200")));
+	n = n->next;
+	assert_true(str_eq(n->name, STR("Hangup")) && !n->next);
+	assert_int_equal(d->n_faults, 0);
+	document_free(d);
+	assert_int_equal(document_read(STR("text/xml"), STR(none), 200, &d, &f), 12102); /* the words stand below the root */
+	assert_int_equal(document_read(STR("text/xml"), STR("<Response><playMadiaFile>x</playMadiaFile></Response>"), 200, &d, &f), 0);
+	assert_true(str_eq(d->root->child->name, STR("playMadiaFile"))); /* <Response> is never the dialect */
+	document_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_tree), cmocka_unit_test(test_charsets),
-					   cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits)};
+					   cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits),
+					   cmocka_unit_test(test_dialect)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

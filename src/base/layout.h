@@ -93,7 +93,7 @@ struct app_record {
 	uint8_t gather_n;        /* digits collected by the Gather being run … */
 	uint8_t nest;            /* nested verb of a Gather being played */
 	char gather[124];        /* … and what they are */
-	uint32_t callback_seq;   /* SequenceNumber of the next status callback */
+	uint32_t callback_seq;   /* BIT(enum callback_event) of the status callbacks ordered so far; how many they are is the SequenceNumber of the next */
 	uint64_t pad[2];
 };
 

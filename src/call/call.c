@@ -429,7 +429,16 @@ void calls_stored(struct calls *cs, const uint8_t sid[16], bool end)
 	if (!end)
 		return;
 	struct call *c = calls_by_sid(cs, sid);
-	if (c && c->r.state == CALL_OVER)
+	if (!c || c->r.state != CALL_OVER)
+		return;
+	c->r.stored = 3;
+	call_settled(c);
+}
+
+/* Status callbacks that the store has not got yet stand in the record only: it stays until they are there too. */
+void call_settled(struct call *c)
+{
+	if (c->r.state == CALL_OVER && c->r.stored == 3 && !c->r.app.callbacks.n)
 		call_free(c);
 }
 

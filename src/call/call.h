@@ -7,7 +7,7 @@
 #pragma once
 #include "base/base.h"
 
-struct authed; struct sip; struct slab; struct wire; struct rtp_pool; struct media_cmd; struct media_event; struct call_facts; struct sip_msg; struct flow;
+struct authed; struct sip; struct slab; struct wire; struct rtp_pool; struct media_cmd; struct media_event; struct media_counts; struct call_facts; struct sip_msg; struct flow;
 
 enum call_state { CALL_FREE, CALL_RINGING, CALL_UP, CALL_ENDING, CALL_OVER, CALL_N_STATES };
 enum leg_state { LEG_FREE, LEG_NEW, LEG_RINGING, LEG_ANSWERED, LEG_HANGING, LEG_UP, LEG_LEAVING, LEG_GONE, LEG_N_STATES };
@@ -106,6 +106,9 @@ const uint8_t *call_sid(const struct call *c);
 handle call_handle(const struct call *c);
 struct call *call_get(struct calls *cs, handle h);
 struct calls *call_all(struct call *c);
+/* What its stream counted: as told when it closed, or, after a restart in between, what the media line still knows. All 0: nothing was heard of it. */
+void call_counts(const struct call *c, struct media_counts *ret);
+void call_settled(struct call *c); /* app.callbacks is empty: the slot of a call that is over is free, if its row is stored as well */
 /* Facts for the request; views live as long as the call. */
 void call_facts(struct call *c, struct call_facts *ret);
 void call_note(struct call *c, enum trace_kind k, uint32_t code, struct str payload); /* trace record with this call's sid */

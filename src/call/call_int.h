@@ -60,6 +60,8 @@ struct call {
 	uint32_t ev_first, ev_n;
 	bool busy;               /* an event of this call is being handled */
 	bool told_end;
+	bool counted;
+	struct media_counts counts; /* of its stream, when that has closed */
 	struct text drops[DROPS_MAX]; /* texts to let go with the next commit */
 	int n_drops;
 	struct arena *arena;     /* facts */

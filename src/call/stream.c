@@ -105,6 +105,15 @@ static void note_counts(struct call *c, const struct media_counts *n)
 	call_note(c, TRACE_MEDIA, 0, out_view(&o));
 }
 
+void call_counts(const struct call *c, struct media_counts *ret)
+{
+	const struct media_line *line = c->leg ? &slab_lines(c->all->o.slab)[handle_slot(c->leg->h)] : NULL;
+
+	*ret = c->counts;
+	if (!c->counted && line && line->gen == c->leg->r.gen)
+		*ret = (struct media_counts){.packets_in = line->packets_in, .packets_out = line->packets_out, .lost = line->lost_in};
+}
+
 void calls_media_event(struct calls *cs, const struct media_event *e, int64_t now_ms)
 {
 	struct leg *l = leg_get(cs, handle_of(e->slot, e->gen));
@@ -137,6 +146,8 @@ void calls_media_event(struct calls *cs, const struct media_event *e, int64_t no
 		break;
 	case MEDIA_CLOSED:
 		note_counts(c, &e->counts);
+		c->counts = e->counts;
+		c->counted = true;
 		stream_closed(l);
 		break;
 	default: /* QUIET: the leg's own timer looks at the media line */

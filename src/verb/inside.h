@@ -79,6 +79,7 @@ struct verbs {
 	struct calls *calls;
 	struct call_user user;
 	struct soundbox *sounds;
+	struct callbacks *callbacks;
 	struct hash *tokens; /* first 8 bytes of a request's token → struct run */
 	struct link runs, bin;
 	struct timer again; /* what found no room is tried again */
@@ -171,6 +172,18 @@ bool soundbox_answer(struct soundbox *ss, const struct told *t, int fd); /* fals
 void soundbox_retry(struct soundbox *ss);
 void soundbox_runner_gone(struct soundbox *ss);
 void soundbox_folder_changed(struct soundbox *ss); /* what was read from the services folder may be another sound now */
+
+/* callback.c */
+struct callbacks *callbacks_new(void);
+void callbacks_free(struct callbacks *cb);
+void callback_event(struct verbs *v, struct call *c, enum callback_event e); /* any number of times: once in the record, once in the outbox */
+void callback_adopted(struct verbs *v, struct call *c);                      /* what was due and is not known to be stored */
+void callback_over(struct verbs *v, struct call *c);
+bool callback_fetched(struct verbs *v, const struct told *t);                /* false = no callback of ours */
+void callbacks_retry(struct verbs *v);
+
+/* mos.c */
+double mos_estimate(uint32_t packets, uint32_t lost, uint32_t jitter_us, uint32_t rtt_us); /* 1 … 4.4 */
 
 /* table.c */
 const struct verb_info *verb_find(struct str name);

@@ -8,12 +8,26 @@
 
 struct call; struct calls; struct call_user; struct services; struct run_request; struct run_answer; struct media_cmd; struct node; struct fetch; struct fetched;
 
+/* A status callback on its way through the outbox (store/): kept there until it is answered or finally failed. */
+struct outbox_post {
+	uint8_t token[16], sid[16], account[16]; /* token: the same in every attempt */
+	handle owner;                            /* the call; back with verbs_outbox_kept */
+	int64_t made_ms;                         /* UTC */
+	bool get;
+	uint16_t attempt;                        /* made so far */
+	struct str url, form;
+};
+enum outbox_state { OUTBOX_PENDING, OUTBOX_ANSWERED, OUTBOX_FAILED };
+struct outbox_mark { uint8_t token[16]; enum outbox_state state; uint16_t attempt, status; uint32_t after_ms; }; /* PENDING: again in after_ms */
+
 /* What the interpreter may do to the outside: flat messages only. */
 struct verb_out {
 	int (*run)(void *arg, const struct run_request *r);                         /* to the runner; -EAGAIN */
 	int (*sound)(void *arg, const struct media_cmd *c, int fd);                 /* MEDIA_SOUND or MEDIA_SOUND_DROP to every media thread; fd is dup'ed by the callee */
 	int (*fetch)(void *arg, const struct fetch *f);                             /* to the web; copies; -EAGAIN, -E2BIG. NULL = there is none */
 	void (*fetch_drop)(void *arg, const uint8_t token[16]);                     /* nobody waits for it any more */
+	int (*outbox_put)(void *arg, const struct outbox_post *p);                  /* copies; -EAGAIN. NULL = no callbacks */
+	int (*outbox_mark)(void *arg, const struct outbox_mark *m);                 /* -EAGAIN */
 	void *arg;
 };
 struct verbs;
@@ -25,6 +39,8 @@ void verbs_set_calls(struct verbs *v, struct calls *cs);
 void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64_t now_ms); /* takes fd over */
 void verbs_fetched(struct verbs *v, const struct fetched *f, int fd, int64_t now_ms);     /* takes fd over: body, and the jar behind it */
 void verbs_runner_gone(struct verbs *v, int64_t now_ms);   /* a new runner: scripts in flight end in 11200, sounds are ordered again */
+void verbs_outbox_kept(struct verbs *v, handle owner, const uint8_t token[16], int64_t now_ms); /* the outbox has it */
+void verbs_outbox_due(struct verbs *v, const struct outbox_post *p, int64_t now_ms);           /* its time has come; a mark will follow */
 void verbs_turn(struct verbs *v, int64_t now_ms);
 
 /* ---- the verb table: parser, lint, help and reference are printed from it. ---- */

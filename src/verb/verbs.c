@@ -116,10 +116,13 @@ static enum step find_service(struct run *r)
 		return refuse(r, 500);
 	}
 	url_of_number(&o, num);
+	callback_event(r->v, r->c, CALLBACK_INITIATED);
 	enum step s = request_begin(r, out_view(&o), STR_NONE);
 
-	if (s == STEP_WAIT && r->phase == AT_REQUEST)
+	if (s == STEP_WAIT && r->phase == AT_REQUEST) {
 		call_ring(r->c);
+		callback_event(r->v, r->c, CALLBACK_RINGING);
+	}
 	return s;
 }
 
@@ -161,6 +164,11 @@ static enum step adopted(struct run *r)
 	enum step s;
 
 	digits_drop(r, call_digits(r->c));
+	callback_adopted(r->v, r->c);
+	if (call_is_up(r->c)) /* the record may say so, and the worker have ended before it was told here */
+		callback_event(r->v, r->c, CALLBACK_ANSWERED);
+	else if (app->req_kind != REQ_NONE)
+		callback_event(r->v, r->c, CALLBACK_RINGING);
 	if (app->req_kind != REQ_NONE) {
 		r->ran = app->doc_type.n != 0;
 		return request_adopt(r);
@@ -174,6 +182,7 @@ static enum step adopted(struct run *r)
 static void ended(struct verbs *v, struct call *c, struct run *r, const struct call_event *e)
 {
 	log_end(c, e, v->now_ms);
+	callback_over(v, c);
 	call_set_user(c, NULL);
 	if (!r)
 		return;
@@ -241,6 +250,7 @@ static void on_event(void *arg, struct call *c, const struct call_event *e)
 		return;
 	switch (e->kind) {
 	case CALL_EV_ANSWERED:
+		callback_event(v, c, CALLBACK_ANSWERED);
 		answered(r);
 		break;
 	case CALL_EV_DIGIT:
@@ -361,6 +371,7 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 	v->now_ms = now_ms;
 	timer_stop(t);
 	runner_pay(v);
+	callbacks_retry(v);
 	LINK_EACH_SAFE (l, &v->runs) {
 		struct run *r = container_of(l, struct run, link);
 
@@ -404,8 +415,9 @@ struct verbs *verbs_new(const struct verbs_opts *o)
 	link_init(&v->bin);
 	timer_init(&v->again, again_due, v);
 	v->sounds = soundbox_new(v);
+	v->callbacks = callbacks_new();
 	v->tokens = hash_new(1 << 20);
-	if (v->sounds && v->tokens)
+	if (v->sounds && v->tokens && v->callbacks)
 		return v;
 	verbs_free(v);
 	return NULL;
@@ -420,6 +432,7 @@ void verbs_free(struct verbs *v)
 		run_free(container_of(v->runs.next, struct run, link));
 	bin_empty(v);
 	soundbox_free(v->sounds);
+	callbacks_free(v->callbacks);
 	hash_free(v->tokens);
 	free(v);
 }

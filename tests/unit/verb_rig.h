@@ -290,6 +290,15 @@ handle call_handle(const struct call *c)
 {
 	return 1;
 }
+struct call *call_get(struct calls *cs, handle h)
+{
+	return h == 1 ? &the_call : NULL;
+}
+void call_counts(const struct call *c, struct media_counts *ret)
+{
+	*ret = (struct media_counts){0};
+}
+void call_settled(struct call *c) {}
 struct calls *call_all(struct call *c)
 {
 	return c->all;

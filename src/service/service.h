@@ -187,15 +187,3 @@ void stats_request(struct str service, uint32_t ms, bool failed); /* a request f
 void stats_media(uint32_t in, uint32_t lost, uint32_t concealed, uint32_t jitter_us); /* a call is over */
 bool stats_each(size_t *at, struct stats_service *ret);
 void stats_media_get(struct stats_media *ret);
-
-/* ---- how the services do (stats.c): written by the sig thread, read by any. ---- */
-#define STATS_SERVICES 256 /* more stand together as `other` */
-#define STATS_NAME     48
-#define STATS_BUCKETS  12
-extern const uint32_t stats_ms[STATS_BUCKETS], stats_jitter_us[STATS_BUCKETS]; /* upper bounds; what is beyond the last is in no bucket, only in the count */
-struct stats_service { char name[STATS_NAME]; uint64_t ok, failed, sum_ms, bucket[STATS_BUCKETS]; };
-struct stats_media { uint64_t in, lost, concealed, calls, sum_us, bucket[STATS_BUCKETS]; };
-void stats_request(struct str service, uint32_t ms, bool failed); /* a request for a document is over; service: name of the number */
-void stats_media(uint32_t in, uint32_t lost, uint32_t concealed, uint32_t jitter_us); /* a call is over */
-bool stats_each(size_t *at, struct stats_service *ret);
-void stats_media_get(struct stats_media *ret);

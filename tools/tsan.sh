@@ -5,7 +5,7 @@ set -eu
 build=$1
 rm -f "$build/meson-logs/testlog.json"
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
-tests=$(meson test -C "$build" --list 2>/dev/null | sed 's/.* \/ //' | grep -E 'mailbox|media|log|count|store' || true)
+tests=$(meson test -C "$build" --list 2>/dev/null | sed 's/.* \/ //' | grep -E 'mailbox|media|log|count|store|web' || true)
 if [ -z "$tests" ]; then
 	echo "there is no test of the mailbox or of media"
 	exit 1

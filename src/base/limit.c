@@ -9,7 +9,7 @@
 #define MIB (1024u * KIB)
 
 const struct limit_info limit_table[LIMIT_N] = {
-    [LIMIT_SIP_MESSAGE] = {"sip_message", 65535, "bytes", "UDP: cannot be more; TCP: 513 Message Too Large and the connection is closed"},
+    [LIMIT_SIP_MESSAGE] = {"sip_message", 65535, "bytes", "UDP: cannot be more; TCP: the connection is closed"},
     [LIMIT_SIP_HEADERS] = {"sip_headers", 128, "headers", "a request is answered 400, a response is dropped"},
     [LIMIT_SIP_URI] = {"sip_uri", 1024, "bytes", "a request is answered 414, a response is dropped"},
     [LIMIT_SDP] = {"sdp", 16384, "bytes", "the offer is answered 488"},
@@ -36,4 +36,10 @@ const struct limit_info limit_table[LIMIT_N] = {
     [LIMIT_SOUND_CACHE] = {"sound_cache", 256 * MIB, "bytes", "the sound that was unused for longest is dropped"},
     [LIMIT_CALL_TEXT] = {"call_text", 256 * KIB, "bytes of text kept for a call", "the message or document that brings it is refused"},
     [LIMIT_HTTP_CONNECTIONS] = {"http_connections", 100, "connections", "the new connection is closed"},
+    [LIMIT_FETCHES] = {"fetches", 4096, "requests to web services", "the request is not made just now: it is tried again until its deadline"},
+    [LIMIT_FETCHES_ORIGIN] = {"fetches_origin", 256, "requests at once to one origin", "the request waits, within its own time"},
+    [LIMIT_FETCH_URL] = {"fetch_url", 8192, "bytes", "the request fails: error 11100"},
+    [LIMIT_FETCH_BODIES] = {"fetch_bodies", 512 * MIB, "bytes of answers being received", "the request fails: error 11200"},
+    [LIMIT_COOKIES] = {"cookies", 32 * KIB, "bytes of a call's cookies", "the cookie is not kept"},
+    [LIMIT_GATHER] = {"gather", 120, "digits of a Gather", "the Gather is complete"},
 };

@@ -21,7 +21,7 @@ int talk_check_offer(const struct sip_msg *m, struct sdp *ret)
 		return 415;
 	int err = sdp_parse(m->body, ret);
 	if (err)
-		return err == -E2BIG ? 413 : 400;
+		return err == -E2BIG ? 488 : 400; /* past a limit of the table: 488 */
 	return ret->n_media ? 0 : 488;
 }
 

@@ -51,18 +51,18 @@ typedef void web_errand_h(uv_loop_t *loop, void *arg);
 void web_errand(struct web *w, web_errand_h *h, void *arg);
 
 /* ======== client ======== */
-#define FETCH_OPEN_MAX   4096 /* fetches in all, those that wait included; one more: -EAGAIN */
-#define FETCH_ORIGIN_MAX 256  /* of them at once to one origin; others of this origin wait, within their own time */
-#define FETCH_URL_MAX    8192
+#define FETCH_OPEN_MAX   ((unsigned)limit_of(LIMIT_FETCHES)) /* fetches in all, those that wait included; one more: -EAGAIN */
+#define FETCH_ORIGIN_MAX ((unsigned)limit_of(LIMIT_FETCHES_ORIGIN)) /* of them at once to one origin; others of this origin wait, within their own time */
+#define FETCH_URL_MAX    8192 /* = LIMIT_FETCH_URL */
 #define FETCH_ORDER_MAX  (192 * 1024) /* URL, form and jar of an order together */
 #define FETCH_HEAD_MAX   65536        /* header bytes of an answer */
 #define FETCH_ODD_MAX    65536        /* body bytes of an answer that is no 2xx: read and dropped */
-#define FETCH_BODIES_MAX (512u << 20) /* bytes of bodies being received, of all fetches */
+#define FETCH_BODIES_MAX limit_of(LIMIT_FETCH_BODIES) /* bytes of bodies being received, of all fetches */
 #define FETCH_ADDRS_MAX  8
 #define FETCH_REDIRECTS  (limit_of(LIMIT_REDIRECTS_FETCH))
 #define ORIGIN_CAP       300 /* scheme://host:port */
 #define CRED_MAX         8
-#define JAR_MAX          32768 /* bytes of a jar; cookies that do not fit are not kept */
+#define JAR_MAX          32768 /* = LIMIT_COOKIES; bytes of a jar; cookies that do not fit are not kept */
 #define TRUST_MAX        1024
 
 /* ---- overrides.c ---- */

@@ -613,7 +613,7 @@ static void test_bounds(void **state)
 	char url[64];
 	int fd = listen_on(INADDR_LOOPBACK, 1024, &port);
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/", port);
-	for (int i = 0; i < FETCH_ORIGIN_MAX; i++)
+	for (unsigned i = 0; i < FETCH_ORIGIN_MAX; i++)
 		order(g, (struct fetch){.url = str_z(url), .trusted = true});
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/#tt=200", port);
 	struct reply p = ask_for(g, (struct fetch){.url = str_z(url), .trusted = true});
@@ -624,7 +624,8 @@ static void test_bounds(void **state)
 	assert_int_equal(p.r.fault, 0);
 	reply_free(&p);
 	struct fetch f = {.url = str_z(url_of(g, "/late")), .max_body = 1, .trusted = true};
-	int err = 0, n = FETCH_ORIGIN_MAX;
+	int err = 0;
+	unsigned n = FETCH_ORIGIN_MAX;
 	while (n <= FETCH_OPEN_MAX && (err = client_fetch(g->client, &f)) == 0)
 		n++;
 	assert_int_equal(err, -EAGAIN);

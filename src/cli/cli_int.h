@@ -122,10 +122,11 @@ struct worker {
 	struct addr http_at, advertise;
 	int http_fd, run_fd, ready_fd;
 	struct timer drain; /* calls may go on until then */
-	int stops;          /* SIGTERMs so far */
+	_Atomic int stops;  /* SIGTERMs so far */
+	_Atomic uint32_t n_calls; /* living, as of the last turn: for the web thread */
 	bool ending;
 };
-enum { MAIL_MEDIA = 1, MAIL_STORE = 2 };
+enum { MAIL_MEDIA = 1, MAIL_WEB = 2, MAIL_STORE = 16 /* and its kinds: STORE_ROWS … */ };
 /* wires.c */
 const struct net_user *wire_net_user(struct worker *w);
 const struct keep_user *wire_keep_user(struct worker *w);

@@ -125,6 +125,7 @@ static void on_turn(void *arg, int64_t now_ms)
 	sip_turn(w->sip, now_ms);
 	calls_turn(w->calls, now_ms);
 	verbs_turn(w->verbs, now_ms);
+	w->n_calls = calls_count(w->calls);
 	poison_idle(w); /* timers and the runner's news marked their calls; whatever ends us between two turns is nobody's doing */
 	if (w->stops && (calls_count(w->calls) == 0 || w->stops > 1))
 		net_stop(w->net);
@@ -353,9 +354,43 @@ static int out_sound(void *arg, const struct media_cmd *c, int fd)
 	return r;
 }
 
+static int out_outbox_put(void *arg, const struct outbox_post *p)
+{
+	struct worker *w = arg;
+	struct store_post *m = calloc(1, sizeof(*m) + p->url.n + p->form.n);
+	int r;
+
+	if (!m)
+		return -EAGAIN;
+	m->get = p->get;
+	m->attempt = p->attempt;
+	m->owner = p->owner;
+	m->made_ms = p->made_ms;
+	memcpy(m->token, p->token, sizeof(m->token));
+	memcpy(m->sid, p->sid, sizeof(m->sid));
+	memcpy(m->account, p->account, sizeof(m->account));
+	m->n_url = (uint32_t)p->url.n;
+	m->n_form = (uint32_t)p->form.n;
+	memcpy(m->text, p->url.p, p->url.n);
+	memcpy(m->text + p->url.n, p->form.p, p->form.n);
+	r = store_post_put(w->store, m);
+	free(m);
+	return r;
+}
+
+static int out_outbox_mark(void *arg, const struct outbox_mark *k)
+{
+	static const uint8_t states[] = {[OUTBOX_PENDING] = POST_PENDING, [OUTBOX_ANSWERED] = POST_ANSWERED, [OUTBOX_FAILED] = POST_FAILED};
+	struct worker *w = arg;
+	struct store_mark m = {.state = states[k->state], .attempt = k->attempt, .status = k->status, .after_ms = k->after_ms};
+
+	memcpy(m.token, k->token, sizeof(m.token));
+	return store_post_mark(w->store, &m);
+}
+
 const struct verb_out *wire_verb_out(struct worker *w)
 {
-	static struct verb_out o = {.run = out_run, .sound = out_sound};
+	static struct verb_out o = {.run = out_run, .sound = out_sound, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark};
 
 	o.arg = w;
 	return &o;
@@ -424,24 +459,44 @@ const struct call_out *wire_call_out(struct worker *w)
 	return &o;
 }
 
+static void outbox_due(struct worker *w, const struct store_post *m)
+{
+	struct outbox_post p = {.made_ms = m->made_ms, .get = m->get, .attempt = m->attempt, .url = str_n(m->text, m->n_url), .form = str_n(m->text + m->n_url, m->n_form)};
+
+	memcpy(p.token, m->token, sizeof(p.token));
+	memcpy(p.sid, m->sid, sizeof(p.sid));
+	memcpy(p.account, m->account, sizeof(p.account));
+	verbs_outbox_due(w->verbs, &p, net_now_ms(w->net));
+}
+
 void wire_mail_fd(void *arg, int fd)
 {
 	struct worker *w = arg;
-	union {
+	static union {
 		uint32_t tag;
 		struct store_ack ack;
-		char bytes[sizeof(uint32_t) + sizeof(struct media_event)];
+		struct store_post post;
+		char bytes[STORE_POST_MAX]; /* the largest of all */
 	} m;
 	struct media_event e;
 	ssize_t n;
 
 	while ((n = mailbox_take(w->up, &m, sizeof(m), NULL)) > 0) {
-		if (m.tag == MAIL_STORE) {
+		switch (m.tag) {
+		case MAIL_STORE + STORE_ROWS:
 			calls_stored(w->calls, m.ack.sid, m.ack.end);
-		} else {
+			break;
+		case MAIL_STORE + STORE_KEPT:
+			verbs_outbox_kept(w->verbs, m.ack.owner, m.ack.token, net_now_ms(w->net));
+			break;
+		case MAIL_STORE + STORE_DUE:
+			outbox_due(w, &m.post);
+			break;
+		default:
 			memset(&e, 0, sizeof(e));
 			memcpy(&e, m.bytes + sizeof(m.tag), MIN((size_t)n - sizeof(m.tag), sizeof(e)));
 			calls_media_event(w->calls, &e, net_now_ms(w->net));
+			break;
 		}
 		poison_idle(w);
 	}

@@ -298,8 +298,12 @@ static void send_probe(struct leg *l)
 				.contact_user = leg_contact(l),
 				.content_type = STR("application/sdp"),
 				.body = slab_str(all_of(l)->o.slab, l->r.sdp_local)};
-	if (!sip_request(all_of(l)->o.sip, &r, now_of(l)))
-		l->r.req_open = 0;
+	if (sip_request(all_of(l)->o.sip, &r, now_of(l)))
+		return;
+	l->r.req_open = l->r.probing = 0; /* it could not leave: asked again in a while */
+	l->r.quiet_at_ms = now_of(l) + (int64_t)all_of(l)->o.params->quiet_s * 1000;
+	leg_commit(l);
+	leg_arm(l);
 }
 
 static void send_ack(struct leg *l, uint32_t cseq)

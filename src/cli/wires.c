@@ -240,7 +240,7 @@ static void on_pairs(void *arg, uint8_t pool, const struct keep_pair *pairs, int
 		given[i] = (struct rtp_pair){.port = pairs[i].port, .rtp_fd = pairs[i].rtp_fd, .rtcp_fd = pairs[i].rtcp_fd};
 	rtp_pool_give(w->pools[pool], given, n);
 	w->pool_fed[pool] = true;
-	if (exhausted)
+	if (exhausted && n == 0) /* more were wanted than there are */
 		log_line(LOG_WARN, "rtp: all ports of %llu-%llu are bound; widen it with --rtp", (unsigned long long)w->p.rtp_low,
 			 (unsigned long long)w->p.rtp_high);
 }

@@ -340,6 +340,19 @@ void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64
 		close(fd);
 }
 
+/* ---- what the web tells ---- */
+
+void verbs_fetched(struct verbs *v, const struct fetched *f, int fd, int64_t now_ms)
+{
+	struct told t;
+
+	v->now_ms = now_ms;
+	told_read_web(f, &t);
+	(void)callback_fetched(v, &t);
+	if (fd >= 0)
+		close(fd);
+}
+
 void verbs_runner_gone(struct verbs *v, int64_t now_ms)
 {
 	v->now_ms = now_ms;

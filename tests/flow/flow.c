@@ -18,6 +18,7 @@
 #include "rtp/rtp.h"
 #include "service/service.h"
 #include "verb/verb.h"
+#include "desk.h"
 
 #define STEP_MS   5
 #define MSG_MAX   8192
@@ -70,6 +71,9 @@ struct world {
 	char next_line[200];
 	struct { uint8_t sid[16]; bool end; } stored[64];
 	int n_stored;
+	struct desk *desk;
+	struct number_conf sections[8];
+	int n_sections;
 	/* the phone */
 	char inbox[INBOX_MAX][MSG_MAX];
 	int in_first, in_n;
@@ -178,6 +182,14 @@ static void out_store(void *arg, const struct call_record *r, const struct call_
 	assert_true(w->n_stored < 64);
 	memcpy(w->stored[w->n_stored].sid, r->sid, 16);
 	w->stored[w->n_stored++].end = end;
+}
+
+static int out_outbox_put(void *arg, const struct outbox_post *p) { return desk_put(((struct world *)arg)->desk, p); }
+static int out_outbox_mark(void *arg, const struct outbox_mark *m) { return desk_mark(((struct world *)arg)->desk, m); }
+static int out_fetch(void *arg, const struct fetch *f)
+{
+	struct world *w = arg;
+	return desk_fetch(w->desk, f, w->now) ? 0 : -EAGAIN;
 }
 
 /* ---- outside: the runner ---- */
@@ -358,7 +370,8 @@ static void boot(struct world *w, bool fresh)
 	rtp_pool_give(w->pool, pairs, PAIRS);
 	w->services = services_new();
 	listing(w);
-	w->verb_out = (struct verb_out){.run = out_run, .sound = out_sound, .arg = w};
+	assert_int_equal(services_configure(w->services, w->sections, w->n_sections), 0);
+	w->verb_out = (struct verb_out){.run = out_run, .sound = out_sound, .fetch = out_fetch, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark, .arg = w};
 	w->verbs = verbs_new(&(struct verbs_opts){
 	    .params = &w->p, .services = w->services, .out = &w->verb_out, .trace = w->trace, .wheel = w->wheel, .version = "flow"});
 	w->up = mailbox_new(1 << 20);
@@ -409,6 +422,7 @@ struct world *world_new(void)
 	w->slab_fd = memfd_create("slab", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(w->slab_fd, (off_t)slab_bytes(&w->sizes)), 0);
 	w->dummy_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	w->desk = desk_new();
 	boot(w, true);
 	return w;
 }
@@ -422,6 +436,7 @@ void world_free(struct world *w)
 		free(w->files[i].answer);
 	close(w->slab_fd);
 	close(w->dummy_fd);
+	desk_free(w->desk);
 	free(w);
 }
 
@@ -429,6 +444,7 @@ void world_crash(struct world *w)
 {
 	shut(w);
 	w->n_stored = 0; /* what was in the store's mailbox is gone with it */
+	desk_crash(w->desk);
 	for (int i = 0; i < RUNS_MAX; i++)
 		if (w->runs[i].due_ms && !w->runs[i].done)
 			w->runs[i].told = true; /* an answer goes to the worker that asked; the next one has to ask */
@@ -443,6 +459,7 @@ static void store_turn(struct world *w)
 	w->n_stored = 0;
 	for (int i = 0; i < n; i++)
 		calls_stored(w->calls, w->stored[i].sid, w->stored[i].end);
+	desk_turn(w->desk, w->verbs, w->now);
 }
 
 static void phone_turn(struct world *w);
@@ -498,6 +515,34 @@ void world_service(struct world *w, const char *file, const char *kind, const ch
 	snprintf(f->kind, sizeof(f->kind), "%s", kind);
 	listing(w);
 }
+void world_section(struct world *w, const char *number, const char *key, const char *value)
+{
+	struct number_conf *c = w->sections;
+
+	while (c < w->sections + w->n_sections && strcmp(c->key, number))
+		c++;
+	if (c == w->sections + w->n_sections) {
+		assert_true(w->n_sections < (int)N_ELEMENTS(w->sections));
+		assert_int_equal(number_conf_open(str_z(number), c), 0);
+		w->n_sections++;
+	}
+	assert_int_equal(number_conf_set(c, number_key_find(str_z(key)), str_z(value)), 0);
+	assert_int_equal(services_configure(w->services, w->sections, w->n_sections), 0);
+}
+int world_traced(struct world *w, enum trace_kind kind, uint32_t code)
+{
+	struct trace *t = trace_open(w->trace_mem, sizeof(w->trace_mem), false);
+	struct trace_rec rec;
+	uint64_t at = 0;
+	int n = 0, r;
+	char buf[16];
+
+	while ((r = trace_read(t, &at, &rec, buf, sizeof(buf))) != 0)
+		n += r == 1 && rec.kind == kind && rec.code == code;
+	trace_close(t);
+	return n;
+}
+struct desk *world_desk(struct world *w) { return w->desk; }
 int world_runs(const struct world *w, const char *file) { return file_find((struct world *)w, file)->runs; }
 const char *world_env(const struct world *w, const char *name)
 {

@@ -32,6 +32,26 @@ const char *world_env(const struct world *w, const char *name);  /* of the last 
 void world_fault(struct world *w, int fault, const char *last_line); /* the next CGI run ends so (enum run_fault) */
 void world_runner_dies(struct world *w);
 
+/* A [number …] section of the configuration, key by key; stands from now on, also after a crash. */
+void world_section(struct world *w, const char *number, const char *key, const char *value);
+
+int world_traced(struct world *w, enum trace_kind kind, uint32_t code); /* records of this kind and code that stand in the ring */
+
+/* ---- the desk: the outbox of the store, and the web server at http://cb/… that gets the callbacks (desk.c) ---- */
+struct desk;
+struct desk *world_desk(struct world *w);
+enum desk_hold { DESK_GOES, DESK_HOLDS_ROWS, DESK_HOLDS_ACKS, DESK_HOLDS_DUE, DESK_HOLDS_SENT, DESK_HOLDS_ANSWERS, DESK_HOLDS_MARKS };
+void desk_hold(struct desk *d, enum desk_hold h);         /* where everything stops; world_crash drops what stands before and behind it in memory */
+void desk_says(struct desk *d, int status, int ms);       /* what the server answers from now on; 0 = it is down (11202) */
+void desk_full(struct desk *d, int n);                    /* the store's mailbox refuses this often */
+struct desk_row { uint8_t token[16]; char url[256], form[4096]; bool get; int attempt, state; /* enum outbox_state */ int times; /* it got its outcome */ };
+int desk_rows(const struct desk *d);
+const struct desk_row *desk_row(const struct desk *d, int i);
+struct desk_got { uint8_t token[16]; char url[256], form[4096]; bool get; int64_t at_ms; };
+int desk_gots(const struct desk *d);                      /* requests that came to the server */
+const struct desk_got *desk_got(const struct desk *d, int i);
+const char *form_of(const char *form, const char *name);  /* decoded, in a static buffer; NULL = not there */
+
 /* ---- the phone ---- */
 void a_invite(struct world *w, const char *number);              /* with an offer of PCMU and telephone-event */
 void a_invite_with(struct world *w, const char *number, const char *extra, const char *body); /* extra header lines; body NULL = no offer */

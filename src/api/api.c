@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * api: the HTTP routes, one table, and who may ask: first the path is known, then the method, and before either is told the token is compared, so that a stranger
- * learns nothing but 401. Runs on the web thread. RFC 9110 (405 with Allow, 401 with WWW-Authenticate), 7617 (Basic), 6750 (Bearer).
+ * learns nothing but 401 (and /healthz). Runs on the web thread. RFC 9110 (405 with Allow, 401 with WWW-Authenticate), 7617 (Basic), 6750 (Bearer).
  */
 #include "api/inside.h"
 
@@ -47,10 +47,25 @@ static void get_routes(struct api *a, const struct api_ask *q, struct web_answer
 	api_body(ret, "text/plain; charset=utf-8", b.p, b.n);
 }
 
+/* For those who balance and restart: 503 says that this node takes no new calls. It tells nothing else, so that it may be asked without a token. */
+static void get_health(struct api *a, const struct api_ask *q, struct web_answer *ret)
+{
+	struct api_facts f;
+	struct text_buf b = {0};
+	api_facts(a, &f);
+	const char *why = f.draining ? "draining" : f.store_full ? "the store is full" : NULL;
+	text_f(&b, "%s\n", why ? why : f.store_failing ? "ok, but the store cannot write" : "ok");
+	api_body(ret, "text/plain; charset=utf-8", b.p, b.n);
+	if (b.p && why)
+		ret->status = 503;
+}
+
 const struct api_route api_routes[] = {
     {"GET", "/calls/{CallSid}/trace",
      "what happened in a call, as a ladder (`last`: the last call; ?bodies=1: with all messages; ?format=json or Accept: JSON)", get_trace},
     {"GET", "/calls/{CallSid}/trace.json", "the same as JSON, enough to replay it", get_trace_json},
+    {"GET", "/healthz", "200 while new calls are taken, 503 and why otherwise; needs no token", get_health, .open = true},
+    {"GET", "/metrics", "what there is to count, for Prometheus", get_metrics},
     {"GET", "/routes", "this list", get_routes},
 };
 const size_t api_n_routes = N_ELEMENTS(api_routes);
@@ -63,6 +78,9 @@ struct api *api_new(const struct api_opts *o)
 	memcpy(a->account, o->account, sizeof(a->account));
 	memcpy(a->token, o->token, sizeof(a->token));
 	a->account[sizeof(a->account) - 1] = a->token[sizeof(a->token) - 1] = '\0';
+	a->version = o->version ? o->version : "";
+	a->facts = o->facts;
+	a->facts_arg = o->facts_arg;
 	a->trace = trace_open(o->trace_mem, o->trace_size, false);
 	if (!a->trace) {
 		free(a);
@@ -78,6 +96,13 @@ void api_free(struct api *a)
 	trace_close(a->trace);
 	explicit_bzero(a->token, sizeof(a->token));
 	free(a);
+}
+
+void api_facts(const struct api *a, struct api_facts *ret)
+{
+	*ret = (struct api_facts){0};
+	if (a->facts)
+		a->facts(a->facts_arg, ret);
 }
 
 void api_body(struct web_answer *ret, const char *type, char *body, size_t n)
@@ -192,14 +217,11 @@ void api_handle(void *api, const struct web_request *r, struct web_answer *ret)
 	struct api *a = api;
 	struct api_ask q = {.req = r, .json = wants_json(r)};
 	struct str method = str_eq(r->method, STR("HEAD")) ? STR("GET") : r->method;
-	bool known = false;
-	if (!may(a, r->authorization)) {
-		api_error(ret, q.json, 401, 20003, "The account's id and token are needed: Basic AccountSid:AuthToken, or Bearer AuthToken.");
-		ret->challenge = "Basic realm=\"hookswitch\", charset=\"UTF-8\"";
-		return;
-	}
+	bool known = false, allowed = may(a, r->authorization);
 	for (size_t i = 0; i < api_n_routes; i++) {
 		q.arg = STR_NONE;
+		if (!allowed && !api_routes[i].open)
+			continue;
 		if (!fits(str_z(api_routes[i].path), r->path, &q.arg))
 			continue;
 		known = true;
@@ -208,7 +230,10 @@ void api_handle(void *api, const struct web_request *r, struct web_answer *ret)
 			return;
 		}
 	}
-	if (known) {
+	if (!allowed && !known) {
+		api_error(ret, q.json, 401, 20003, "The account's id and token are needed: Basic AccountSid:AuthToken, or Bearer AuthToken.");
+		ret->challenge = "Basic realm=\"hookswitch\", charset=\"UTF-8\"";
+	} else if (known) {
 		api_error(ret, q.json, 405, 20004, "This can only be read.");
 		ret->allow = "GET, HEAD"; /* all that the table has */
 	} else {

@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * api: the HTTP routes, one table: method, path, who may ask, handler, sentence. Runs on the web thread and reads only what is safe to read there: the trace ring (copy and check), counters,
- * constant tables. Every route needs the account's token (HTTP Basic AccountSid:AuthToken, or Bearer AuthToken), compared in constant time.
+ * constant tables, what `facts` tells. Every route but /healthz needs the account's token (HTTP Basic AccountSid:AuthToken, or Bearer AuthToken), compared in constant time.
  */
 #pragma once
 #include "base/base.h"
 
 struct web_request; struct web_answer;
 struct api;
-struct api_opts { void *trace_mem; size_t trace_size; char account[35], token[65]; };
+#define API_BOXES 8
+struct api_facts { /* how the worker stands */
+	uint32_t calls;     /* living */
+	bool draining;      /* SIGTERM came: no new calls */
+	bool store_failing; /* rows cannot be written; they wait */
+	bool store_full;    /* … and there is no room for more: no new calls */
+	uint64_t outbox_pending, outbox_in_flight;
+	struct { const char *name; uint64_t room; } boxes[API_BOXES]; /* mailboxes: bytes that are free */
+	int n_boxes;
+};
+struct api_opts {
+	void *trace_mem; size_t trace_size; char account[35], token[65];
+	const char *version;
+	void (*facts)(void *arg, struct api_facts *ret); void *facts_arg; /* called on the web thread; NULL: all is 0 */
+};
 struct api *api_new(const struct api_opts *o);
 void api_free(struct api *a);
 void api_handle(void *api, const struct web_request *r, struct web_answer *ret); /* a web_handler */
@@ -16,6 +30,7 @@ struct api_ask; /* inside.h */
 struct api_route {
 	const char *method, *path, *doc; /* path: a segment in braces takes any one segment. GET answers HEAD too */
 	void (*handler)(struct api *a, const struct api_ask *q, struct web_answer *ret);
+	bool open; /* anyone may ask: no token */
 };
 extern const struct api_route api_routes[];
 extern const size_t api_n_routes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * inside: what the files of api/ tell each other: routes (api.c), the gathered records of a call (records.c), its views (ladder.c, json.c).
+ * inside: what the files of api/ tell each other: routes (api.c), the numbers (metrics.c), the gathered records of a call (records.c), its views (ladder.c, json.c).
  */
 #pragma once
 #include "api/api.h"
@@ -9,6 +9,9 @@
 struct api {
 	struct trace *trace;
 	char account[35], token[65];
+	const char *version;
+	void (*facts)(void *arg, struct api_facts *ret);
+	void *facts_arg;
 };
 
 /* A request whose token was right. arg: what stood in the place of the braces. */
@@ -20,6 +23,8 @@ struct api_ask {
 
 /* Answers with text or JSON, as asked: {"code", "message", "status"}. */
 void api_error(struct web_answer *ret, bool json, int status, uint32_t code, const char *message);
+void api_facts(const struct api *a, struct api_facts *ret);
+void get_metrics(struct api *a, const struct api_ask *q, struct web_answer *ret); /* metrics.c */
 /* body malloc'ed, taken over; NULL: 500. */
 void api_body(struct web_answer *ret, const char *type, char *body, size_t n);
 bool api_query_is(struct str query, struct str name, struct str value);

@@ -88,6 +88,7 @@ enum { N_SERVE_OPTIONS = 2, N_CALL_OPTIONS = 6, N_TRACE_OPTIONS = 4 };
 struct keep_user;
 struct call_out;
 struct verb_out;
+struct api_facts;
 struct listener_place {
 	struct addr bound;
 	int pool;
@@ -143,6 +144,7 @@ const uint8_t *wire_sid_of(void *arg, handle owner);
 void wire_keep_fd(void *arg, int fd);
 void wire_run_fd(void *arg, int fd);
 void wire_mail_fd(void *arg, int fd);
+void wire_facts(void *arg, struct api_facts *ret);
 void wire_drain_due(struct timer *t, void *arg, int64_t now_ms);
 /* hello.c */
 void hello_ready(const struct worker *w);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "call/call.h"
 #include "keeper/keeper.h"
 #include "media/media.h"
@@ -394,6 +395,24 @@ const struct verb_out *wire_verb_out(struct worker *w)
 
 	o.arg = w;
 	return &o;
+}
+
+/* ---- api: on the web thread ---- */
+
+void wire_facts(void *arg, struct api_facts *ret)
+{
+	struct worker *w = arg;
+	struct store_facts s;
+
+	store_facts(w->store, &s);
+	*ret = (struct api_facts){.calls = w->n_calls,
+				  .draining = w->stops > 0,
+				  .store_failing = s.failing,
+				  .store_full = store_room(w->store) < STORE_ROOM,
+				  .outbox_pending = s.pending,
+				  .outbox_in_flight = s.in_flight,
+				  .boxes = {{"sig", mailbox_room(w->up)}, {"store", s.room_bytes}},
+				  .n_boxes = 2};
 }
 
 /* ---- media and store ---- */

@@ -268,7 +268,7 @@ static int open_calls(struct worker *w)
 
 static int open_web(struct worker *w)
 {
-	struct api_opts o = {.trace_mem = w->trace_mem, .trace_size = w->trace_size};
+	struct api_opts o = {.trace_mem = w->trace_mem, .trace_size = w->trace_size, .version = HOOKSWITCH_VERSION, .facts = wire_facts, .facts_arg = w};
 	struct web_opts web = {.listen_fds = &w->http_fd, .n_listen = 1, .handler = api_handle, .product = "Hookswitch/" HOOKSWITCH_VERSION};
 	int r;
 

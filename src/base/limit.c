@@ -18,7 +18,7 @@ const struct limit_info limit_table[LIMIT_N] = {
     [LIMIT_TCP_CONNECTIONS] = {"tcp_connections", 2000, "connections", "the new connection is closed"},
     [LIMIT_TRANSACTIONS] = {"transactions", 50000, "transactions", "a request is answered 503 without a transaction"},
     [LIMIT_NUMBER] = {"number", 32, "characters", "the call is answered 404"},
-    [LIMIT_NUMBERS] = {"numbers", 4096, "files in the services folder", "the file is not taken and named in an error"},
+    [LIMIT_NUMBERS] = {"numbers", 4096, "files in the services folder, and sections of numbers", "the file is not taken and named in an error; the configuration is refused"},
     [LIMIT_DOCUMENT] = {"document", 65536, "bytes", "the document is refused: error 11750"},
     [LIMIT_DOCUMENT_DEPTH] = {"document_depth", 32, "elements inside each other", "the document is refused: error 12100"},
     [LIMIT_DOCUMENT_NODES] = {"document_nodes", 1000, "elements", "the document is refused: error 12100"},
@@ -42,4 +42,5 @@ const struct limit_info limit_table[LIMIT_N] = {
     [LIMIT_FETCH_BODIES] = {"fetch_bodies", 512 * MIB, "bytes of answers being received", "the request fails: error 11200"},
     [LIMIT_COOKIES] = {"cookies", 32 * KIB, "bytes of a call's cookies", "the cookie is not kept"},
     [LIMIT_GATHER] = {"gather", 120, "digits of a Gather", "the Gather is complete"},
+    [LIMIT_CONFIG] = {"config", 1 * MIB, "bytes of the configuration file", "it is refused: nothing is started, or nothing changes"},
 };

@@ -10,6 +10,8 @@
 
 #include "net/net.h"
 
+struct worker;
+
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 64, CLI_CONFIG = 78 /* EX_CONFIG: nothing was started */ };
 
 /* ---- commands (main.c) ---- */
@@ -51,18 +53,48 @@ int args_next(struct args *a, struct arg *ret)
 
 /* ---- configuration (config.c) ---- */
 #define CONFIG_PARAMS 64
+struct number_conf;
+enum config_voice { CONFIG_STDERR, CONFIG_LOG, CONFIG_QUIET };
 struct config {
 	struct params p;
 	bool seen[CONFIG_PARAMS]; /* lists begin anew in each source */
+	enum config_voice voice;  /* where complaints go */
+	struct number_conf *numbers; /* the [number …] sections */
+	int n_numbers;
+	const char *path; /* of the file that was read; NULL = none */
+	char *text;       /* what stood there */
+	size_t text_n;
 };
 void config_init(struct config *c);
-int config_file(struct config *c, const char *path) _must_; /* all 0 or -EINVAL: said on stderr, as file:line */
+void config_done(struct config *c);
+int config_file(struct config *c, const char *path) _must_;                   /* all 0 or -EINVAL: said as file:line, everything that is wrong at once */
+int config_text(struct config *c, const char *path, struct str text) _must_;  /* the same for a text that is there; path: for complaints */
+void config_differ(const struct config *was, const struct config *is, struct out *o); /* names of the parameters that differ, with a space between */
 int config_option(struct config *c, const struct param_info *i, const char *value) _must_;
 int config_assign(struct config *c, const char *assignment) _must_; /* SECTION.NAME=VALUE */
 /* --config, --set and the options of the table, in that order of rank. 0, or an exit code + 1 (help printed: CLI_OK + 1). */
 int config_args(struct config *c, struct args *a, void (*other)(void *arg, const struct arg *o), void *arg) _must_;
 /* `--set SECTION.NAME=VALUE` for all that is not the default: what a child is started with. malloc'ed strings appended to argv. */
 int config_argv(const struct config *c, char **argv, int n, int cap) _must_;
+
+/* ---- the configuration under a running system (held.c, reload.c) ---- */
+/* The text of the file as it was taken last, in memory that the keeper holds: two copies, written in turn, so that a worker that comes finds a whole one. */
+#define HELD_TEXT (1u << 20) /* LIMIT_CONFIG */
+#define HELD_NAME "config"
+struct held {
+	struct held_copy {
+		uint32_t gen, n, crc, unused; /* gen: written last */
+		char text[HELD_TEXT];
+	} copy[2];
+};
+int held_make(struct str text) _must_; /* a memfd with it, open also after exec; -E… */
+struct held *held_map(int fd) _must_;  /* NULL = it cannot be */
+int held_read(const struct held *h, struct str *ret) _must_; /* the newest whole copy; -ENOENT */
+void held_write(struct held *h, struct str text);
+struct reload;
+int reload_open(struct worker *w) _must_; /* numbers as they were held; from here on SIGHUP reads the file again. Before other threads are there: reload_block */
+void reload_block(void);
+void reload_close(struct worker *w);
 
 /* ---- the account (account.c): DATA/account.ini, 0600 ---- */
 struct account {
@@ -81,8 +113,8 @@ int call_main(const struct command *c, int argc, char **argv);
 int trace_main(const struct command *c, int argc, char **argv);
 int limits_main(const struct command *c, int argc, char **argv);
 int params_main(const struct command *c, int argc, char **argv);
-extern const struct cli_option serve_options[2], call_options[6], trace_options[4];
-enum { N_SERVE_OPTIONS = 2, N_CALL_OPTIONS = 6, N_TRACE_OPTIONS = 4 };
+extern const struct cli_option serve_options[2], worker_options[3], call_options[6], trace_options[4];
+enum { N_SERVE_OPTIONS = 2, N_WORKER_OPTIONS = 3, N_CALL_OPTIONS = 6, N_TRACE_OPTIONS = 4 };
 
 /* ---- the worker (worker.c opens and closes, wires.c is what the rooms tell each other, hello.c what is said at the start) ---- */
 struct keep_user;
@@ -95,6 +127,8 @@ struct listener_place {
 };
 struct worker {
 	struct config config;
+	const char *config_path; /* of the file that SIGHUP reads again; NULL = none */
+	struct reload *reload;
 	struct params p; /* as configured, with max_calls as the descriptors allow */
 	struct account account;
 	bool first; /* the first start: nothing to adopt */

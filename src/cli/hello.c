@@ -53,9 +53,22 @@ static const char *hello_kind(const struct number *n)
 		return "text";
 	case SERVICE_SOUND:
 		return "sound";
+	case SERVICE_WEB:
+		return "web";
 	default:
 		return "fault";
 	}
+}
+
+/* Without user and password: this is read over shoulders. */
+static void hello_web(const struct number *n, bool first)
+{
+	struct str url = str_z(n->web->voice_url);
+	const char *at = str_find(url, '@'), *slash = strchr(strchr(n->web->voice_url, ':') + 3, '/');
+
+	if (at && (!slash || at < slash))
+		url = str_skip(url, (size_t)(at - url.p));
+	fprintf(stderr, "%s  %-10s %-9s %.*s%.*s\n", first ? "numbers:\n" : "", n->name, "web", url.p == n->web->voice_url ? 0 : 3, "...", STR_ARG(url));
 }
 
 static void hello_numbers(const struct worker *w)
@@ -67,6 +80,10 @@ static void hello_numbers(const struct worker *w)
 	while ((n = services_each(w->services, &at))) {
 		char comment[160];
 
+		if (n->kind == SERVICE_WEB) {
+			hello_web(n, count++ == 0);
+			continue;
+		}
 		hello_comment(w->p.services, n, comment, sizeof(comment));
 		fprintf(stderr, "%s  %-10s %-9s %s/%s%s%s\n", count++ ? "" : "numbers:\n", n->name, hello_kind(n), w->p.services, n->file, *comment ? "  " : "",
 			n->kind == SERVICE_BROKEN ? n->why : comment);

@@ -5,6 +5,8 @@
  */
 #include "cli/cli_int.h"
 
+#include "service/service.h"
+
 static bool command_has(const struct command *c, const char *option)
 {
 	for (int i = 0; i < c->n_options; i++)
@@ -137,6 +139,22 @@ static void roff_param(const struct param_info *p)
 	putchar('\n');
 }
 
+static void roff_numbers(void)
+{
+	fputs(".SH NUMBERS\nA section [number 100] says what service answers a number; [number 2...] all numbers that begin with 2, [number default] all others. The longest match "
+	      "counts, and a section before a file of the services folder. SIGHUP reads the file again: all of it, or nothing changes.\n",
+	      stdout);
+	for (size_t i = 0; i < number_key_n; i++) {
+		fputs(".TP\n.B ", stdout);
+		roff(number_keys[i].name);
+		putchar('\n');
+		roff(number_keys[i].doc);
+		fputs(" Allowed: ", stdout);
+		roff(number_keys[i].allowed);
+		fputs(".\n", stdout);
+	}
+}
+
 int man_main(const struct command *self, int argc, char **argv)
 {
 	fputs(".TH HOOKSWITCH 1 \"\" \"hookswitch " HOOKSWITCH_VERSION "\" \"User commands\"\n.SH NAME\nhookswitch \\- a phone system that scripts answer\n",
@@ -151,6 +169,7 @@ int man_main(const struct command *self, int argc, char **argv)
 	fputs(".SH CONFIGURATION\nOne INI file, given by \\-\\-config; section and name of each parameter. A list takes several lines, or commas.\n", stdout);
 	for (size_t i = 0; i < param_n; i++)
 		roff_param(&param_table[i]);
+	roff_numbers();
 	fputs(".SH FILES\n.TP\n.I DATA/account.ini\nThe account and its token, made at the first start.\n.TP\n.I DATA/hookswitch.db\nThe calls that were, in "
 	      "SQLite.\n",
 	      stdout);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * limits: `hookswitch limits` and `hookswitch params`: two tables of base/ as people read them.
+ * limits: `hookswitch limits` and `hookswitch params`: the tables of base/, and the keys of a number's section, as people read them.
  */
 #include "cli/cli_int.h"
+
+#include "service/service.h"
 
 int limits_main(const struct command *c, int argc, char **argv)
 {
@@ -42,5 +44,9 @@ int params_main(const struct command *c, int argc, char **argv)
 			printf(" (%s)", p->allowed);
 		printf("\n;%s = %s\n", p->name, p->dflt ? p->dflt : "");
 	}
+	puts("\n; A section for each number: what its services are. [number 2...] stands for all that begin with 2, [number default] for all others;\n"
+	     "; the longest match counts, and a section before a file of the services folder. Read again by SIGHUP.\n;[number 100]");
+	for (size_t i = 0; i < number_key_n; i++)
+		printf("; %s (%s)\n;%s = %s\n", number_keys[i].doc, number_keys[i].allowed, number_keys[i].name, number_keys[i].dflt);
 	return CLI_OK;
 }

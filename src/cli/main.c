@@ -18,7 +18,7 @@ const struct command commands[] = {
      "Prints `ready sip=ADDR:PORT http=ADDR:PORT keeper=PID` on stdout when calls can be taken; logs go to stderr. SIGTERM: new calls get 503, the living ones "
      "have drain_s seconds, then BYE; a second SIGTERM ends at once. Started as root it goes on as the user `hookswitch` or the one who called sudo; scripts "
      "run as "
-     "a user of their own. Exit status 78: the configuration is wrong or an address is taken, and nothing was started.",
+     "a user of their own. SIGHUP: the numbers of the configuration file are read again, all or none; what is wrong is logged. Exit status 78: the configuration is wrong or an address is taken, and nothing was started.",
      serve_options, N_SERVE_OPTIONS, true, false, serve_main},
     {"call", CALL_USAGE, "A small telephone: dials, says what happens on the wire and what it heard.",
      "In --digits, 'w' waits half a second and 'W' a second. Exit status: 0 answered, 1 refused (the status is printed), 2 no reply, 3 usage.", call_options,
@@ -31,7 +31,7 @@ const struct command commands[] = {
     {"help", "[COMMAND]", "Prints what a command does and its options.", NULL, NULL, 0, false, false, help_main},
     {"version", "", "Prints the version.", NULL, NULL, 0, false, false, version_main},
     {"keeper-process", "", "The keeper.", NULL, NULL, 0, false, true, keeper_main},
-    {"worker", "", "The worker.", NULL, serve_options, N_SERVE_OPTIONS, true, true, worker_main},
+    {"worker", "", "The worker.", NULL, worker_options, N_WORKER_OPTIONS, true, true, worker_main},
     {"runner", "", "The runner.", NULL, serve_options, N_SERVE_OPTIONS, true, true, runner_child_main},
 };
 const size_t n_commands = N_ELEMENTS(commands);

@@ -2,13 +2,15 @@
  *
  * serve: reads the configuration once, so that what is wrong is told before anything is started; settles who to be, makes DATA and the account; then becomes the
  * keeper by a fresh exec of this program. The keeper reads no configuration: it carries the argument vectors of worker and runner, in which every parameter that is not
- * the default stands as --set. A configuration file that changes under a running system thus does not change the size of the slab at a restart.
+ * the default stands as --set. A configuration file that changes under a running system thus does not change the size of the slab at a restart. Its text, for the numbers in it, goes into
+ * a memfd that the keeper holds for the worker (held.c).
  * Paths stay relative when they were given so: the folder that all processes stand in is opened already, even where its parents are closed to the user we become.
  */
 #include "cli/cli_int.h"
 
 #include <dirent.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -20,6 +22,12 @@
 const struct cli_option serve_options[] = {
     {"config", "FILE", "reads parameters from this INI file; the options here outrank it"},
     {"set", "SECTION.NAME=VALUE", "sets any parameter (`hookswitch params` prints them)"},
+};
+
+const struct cli_option worker_options[] = {
+    {"config", "FILE", "reads parameters from this INI file; the options here outrank it"},
+    {"set", "SECTION.NAME=VALUE", "sets any parameter"},
+    {"held", "FILE", "the keeper holds the text of this configuration file"},
 };
 
 struct serve {
@@ -143,6 +151,9 @@ static int serve_folders(struct serve *s)
 		    p->user, p->data, p->user, p->data);
 		return -EINVAL;
 	}
+	if (s->config.path && !serve_reaches(s->config.path, R_OK, p->user, s->uid, s->gid))
+		fprintf(stderr, "hookswitch: warning: the user %s cannot read %s: SIGHUP will change nothing (chgrp it to that user's group and chmod g+r it)\n", p->user,
+			s->config.path);
 	if (!access(p->services, F_OK) && !serve_reaches(p->services, R_OK | X_OK, p->user, s->uid, s->gid))
 		fprintf(stderr, "hookswitch: warning: the user %s cannot read the services folder %s (chmod o+rx it and o+x each folder above)\n", p->user,
 			p->services);
@@ -160,16 +171,20 @@ static char **serve_child(const struct serve *s, const char *name, int *ret_n)
 		return NULL;
 	v[n++] = strdup("hookswitch");
 	v[n++] = strdup(name);
+	if (s->config.path && !strcmp(name, "worker")) {
+		v[n++] = strdup("--held");
+		v[n++] = strdup(s->config.path);
+	}
 	*ret_n = config_argv(&s->config, v, n, SERVE_ARGS);
 	return *ret_n < 0 ? NULL : v;
 }
 
-/* hookswitch keeper-process USER SCRIPT-USER N worker-arguments … runner-arguments …: "-" is nobody, N counts the first kind. */
+/* hookswitch keeper-process USER SCRIPT-USER HELD N worker-arguments … runner-arguments …: "-" is nobody; HELD: a descriptor, or "-"; N counts the first kind. */
 static int serve_exec(struct serve *s)
 {
 	static char *v[2 * SERVE_ARGS + 8];
-	char count[12];
-	int n_worker = 0, n_runner = 0, n = 0;
+	char count[12], held[12] = "-";
+	int n_worker = 0, n_runner = 0, n = 0, fd;
 	char **worker = serve_child(s, "worker", &n_worker), **runner = serve_child(s, "runner", &n_runner);
 
 	if (!worker || !runner) {
@@ -177,10 +192,19 @@ static int serve_exec(struct serve *s)
 		return CLI_CONFIG;
 	}
 	snprintf(count, sizeof(count), "%d", n_worker);
+	if (s->config.path) {
+		fd = held_make(str_n(s->config.text, s->config.text_n));
+		if (fd < 0) {
+			fprintf(stderr, "hookswitch: the configuration cannot be held: %s\n", strerror(-fd));
+			return CLI_FAILED;
+		}
+		snprintf(held, sizeof(held), "%d", fd);
+	}
 	v[n++] = strdup("hookswitch");
 	v[n++] = strdup("keeper-process");
 	v[n++] = s->uid == (uid_t)-1 ? strdup("-") : s->config.p.user;
 	v[n++] = s->uid == (uid_t)-1 ? strdup("-") : s->config.p.script_user;
+	v[n++] = held;
 	v[n++] = count;
 	for (int i = 0; i < n_worker; i++)
 		v[n++] = worker[i];
@@ -220,19 +244,23 @@ int keeper_main(const struct command *c, int argc, char **argv)
 {
 	struct keeper_opts o = {.log_fd = STDERR_FILENO};
 	static char *worker[SERVE_ARGS + 1];
-	uint64_t n;
+	uint64_t n, fd;
 
 	prctl(PR_SET_NAME, "hookswitch"); /* after exec of /proc/self/exe it would be "exe" */
-	/* argv: keeper-process USER SCRIPT-USER N … */
-	if (argc < 5 || str_u64(str_z(argv[3]), SERVE_ARGS, &n) || (uint64_t)argc < 4 + n) {
+	/* argv: keeper-process USER SCRIPT-USER HELD N … */
+	if (argc < 6 || str_u64(str_z(argv[4]), SERVE_ARGS, &n) || (uint64_t)argc < 5 + n) {
 		fprintf(stderr, "hookswitch: the keeper is started by `hookswitch serve`\n");
 		return CLI_USAGE;
 	}
 	o.user = strcmp(argv[1], "-") ? argv[1] : NULL;
 	o.script_user = strcmp(argv[2], "-") ? argv[2] : NULL;
-	memcpy(worker, argv + 4, n * sizeof(*argv));
+	if (!str_u64(str_z(argv[3]), INT_MAX, &fd)) {
+		o.given_name = HELD_NAME;
+		o.given_fd = (int)fd;
+	}
+	memcpy(worker, argv + 5, n * sizeof(*argv));
 	o.worker_argv = worker;
-	o.runner_argv = (uint64_t)argc > 4 + n ? argv + 4 + n : NULL;
+	o.runner_argv = (uint64_t)argc > 5 + n ? argv + 5 + n : NULL;
 	return keeper_run(&o);
 }
 

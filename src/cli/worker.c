@@ -266,6 +266,15 @@ static int open_calls(struct worker *w)
 	return 0;
 }
 
+static int open_numbers(struct worker *w)
+{
+	int r;
+
+	services_web_default(w->services, (uint32_t)w->p.filler_after_ms, (uint32_t)w->p.hedge_after_ms);
+	r = reload_open(w);
+	return r ? fault("the numbers of the configuration", r) : 0;
+}
+
 static int open_web(struct worker *w)
 {
 	struct api_opts o = {.trace_mem = w->trace_mem, .trace_size = w->trace_size, .version = HOOKSWITCH_VERSION, .facts = wire_facts, .facts_arg = w};
@@ -363,13 +372,14 @@ static int worker_open(struct worker *w)
 	if (!w->net)
 		return fault("the event loop", ENOMEM);
 	timer_init(&w->drain, wire_drain_due, w);
-	(void)((r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_web(w)) || (r = open_links(w)) ||
+	(void)((r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_numbers(w)) || (r = open_web(w)) || (r = open_links(w)) ||
 	       (r = adopt(w)));
 	return r;
 }
 
 static void worker_close(struct worker *w)
 {
+	reload_close(w);
 	web_stop(w->web);
 	api_free(w->api);
 	sip_free(w->sip);
@@ -390,6 +400,14 @@ static void worker_close(struct worker *w)
 	keep_close(w->keep);
 }
 
+static void worker_option(void *arg, const struct arg *o)
+{
+	struct worker *w = arg;
+
+	if (!strcmp(o->option->name, "held"))
+		w->config_path = o->value;
+}
+
 int worker_main(const struct command *c, int argc, char **argv)
 {
 	static struct worker w = {.http_fd = -1, .run_fd = 4, .first = true};
@@ -399,11 +417,12 @@ int worker_main(const struct command *c, int argc, char **argv)
 	prctl(PR_SET_NAME, "hookswitch:work");
 	config_init(&w.config);
 	args_open(&a, c, argc, argv);
-	r = config_args(&w.config, &a, NULL, NULL);
+	r = config_args(&w.config, &a, worker_option, &w);
 	if (r)
 		return r - 1;
 	w.p = w.config.p;
 	signal(SIGPIPE, SIG_IGN);
+	reload_block(); /* before there is another thread */
 	open_limits(&w);
 	if (log_open(w.p.log))
 		return fault("the log", ENOMEM);

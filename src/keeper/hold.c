@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "keeper/keeper_int.h"
@@ -218,6 +219,18 @@ static int new_memory(const char *name, uint64_t size)
 		return -e;
 	}
 	return fd;
+}
+
+int hold_given(const char *name, int fd)
+{
+	struct stat st;
+	if (n_memories == N_MEMORIES || fstat(fd, &st) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -EINVAL;
+	struct memory_held *m = &memories[n_memories++];
+	snprintf(m->name, sizeof(m->name), "%s", name);
+	m->size = (uint64_t)st.st_size;
+	m->fd = fd;
+	return 0;
 }
 
 int hold_memory(const char *name, uint64_t size, bool *ret_fresh, int *ret_fd)

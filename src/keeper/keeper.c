@@ -53,6 +53,7 @@ static struct {
 	int dirs[N_DIRS]; /* folders that the runner opened at its first start */
 	int runner_link;  /* the worker's end of a link to the runner that no worker has yet; -1 */
 	int stops;        /* SIGTERMs so far */
+	bool hangup;      /* SIGHUP is to be told */
 	int stops_told;
 	bool ready, was_ready; /* this worker; any worker */
 	bool done;
@@ -443,16 +444,26 @@ static void on_stop(void)
 	tell_stop();
 }
 
+/* SIGHUP: to the worker, when there is one that listens. */
+static void tell_hangup(void)
+{
+	if (!kp.hangup || !kp.worker.pid || !kp.ready)
+		return;
+	kp.hangup = false;
+	(void)kill(kp.worker.pid, SIGHUP);
+}
+
 static void on_signals(int fd)
 {
 	struct signalfd_siginfo si;
 	while (read(fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
 			on_stop();
-		else if (si.ssi_signo == SIGHUP && kp.worker.pid && kp.ready)
-			(void)kill(kp.worker.pid, SIGHUP);
+		else if (si.ssi_signo == SIGHUP)
+			kp.hangup = true;
 	}
 	reap();
+	tell_hangup();
 }
 
 /* ---- the loop ---- */
@@ -527,6 +538,7 @@ static void turn(int signals)
 		on_signals(signals);
 	run_times();
 	tell_stop();
+	tell_hangup();
 }
 
 /* The worker has ended: the runner ends its groups when its link closes. */
@@ -555,6 +567,8 @@ int keeper_run(const struct keeper_opts *o)
 	if (process_files())
 		say("cannot raise the limit of open files");
 	int signals = process_signals(), r = signals < 0 ? signals : open_poison();
+	if (r == 0 && o->given_name)
+		r = hold_given(o->given_name, o->given_fd);
 	if (r < 0) {
 		say("cannot start: %s", strerror(-r));
 		return 71; /* EX_OSERR */

@@ -16,8 +16,11 @@ struct keeper_opts {
 	const char *user;         /* worker and keeper run as this user when started as root; NULL = stay */
 	const char *script_user;  /* runner's children run as this user when started as root */
 	int log_fd;
+	const char *given_name;   /* memory that was made before: the worker finds it by this name; NULL = none */
+	int given_fd;             /* taken over */
 };
-/* Runs until the worker has ended for good; the exit code of the program. SIGTERM/SIGINT: told to the worker (drain); a second one: end at once. SIGCHLD: restart, with
+/* Runs until the worker has ended for good; the exit code of the program. SIGTERM/SIGINT: told to the worker (drain); a second one: end at once. SIGHUP: told to the worker, at once or
+ * when it is ready. SIGCHLD: restart, with
  * back-off only for deaths that no poison line explains. Children get the sockets as fd 3 (keeper) and fd 4 (worker: runner link); PR_SET_PDEATHSIG ends them with the keeper. */
 int keeper_run(const struct keeper_opts *o);
 

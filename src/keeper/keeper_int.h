@@ -102,6 +102,7 @@ void hold_new_worker(void);  /* nothing is taken yet by the worker that comes */
 void hold_ready(void);       /* what it did not ask for is closed */
 int hold_socket(enum keep_kind kind, const struct addr *a, struct addr *ret_bound, int *ret_fd) _must_; /* the descriptor stays the keeper's */
 int hold_memory(const char *name, uint64_t size, bool *ret_fresh, int *ret_fd) _must_;
+int hold_given(const char *name, int fd) _must_; /* that was made before the keeper: takes fd over */
 int hold_pool(uint8_t pool, const struct addr *host, uint16_t low, uint16_t high) _must_;
 int hold_fetch(struct keep_msg *m, int *fds);                /* fills has[]; returns the number of descriptors */
 int hold_want(uint8_t pool, int n, struct keep_msg *m, int *fds); /* the same, for new ones */

@@ -11,7 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sys/mman.h>
+
 #include "cli/cli_int.h"
+#include "service/service.h"
 
 void help_print(FILE *f, const struct command *c)
 {
@@ -63,6 +66,7 @@ static void expect_bad(const char *text, const char *where, const char *what)
 	char said[4000];
 
 	assert_int_equal(read_config(text, strlen(text), &c, said, sizeof(said)), -EINVAL);
+	config_done(&c);
 	if (!strstr(said, where) || !strstr(said, what))
 		fail_msg("said: %s", said);
 }
@@ -83,6 +87,7 @@ static void test_taken(void **state)
 	assert_int_equal(c.p.rtp_high, 20100);
 	assert_int_equal(c.p.log, LOG_DEBUG);
 	assert_string_equal(said, "");
+	config_done(&c);
 }
 
 static void test_refused(void **state)
@@ -113,8 +118,10 @@ static void test_line_length(void **state)
 	assert_int_equal(read_config(text, (size_t)n, &c, said, sizeof(said)), 0);
 	assert_int_equal(strlen(c.p.data), 192);
 	assert_int_equal(c.p.data[191], '7');
+	config_done(&c);
 	n = snprintf(text, sizeof(text), "[paths]\ndata = %0193d\n", 7);
 	assert_int_equal(read_config(text, (size_t)n, &c, said, sizeof(said)), -EINVAL);
+	config_done(&c);
 }
 
 static void test_nul(void **state)
@@ -125,6 +132,7 @@ static void test_nul(void **state)
 
 	assert_int_equal(read_config(text, sizeof(text) - 1, &c, said, sizeof(said)), -EINVAL);
 	assert_non_null(strstr(said, "NUL"));
+	config_done(&c);
 }
 
 /* A child that is started with what config_argv gives has the same parameters. */
@@ -173,6 +181,7 @@ static void test_rank(void **state)
 	assert_int_equal(c.p.n_sip, 1);
 	assert_string_equal(c.p.sip[0], "127.0.0.1:5080");
 	assert_string_equal(c.p.http, "127.0.0.1:8081");
+	config_done(&c);
 }
 
 static void test_account(void **state)
@@ -197,6 +206,132 @@ static void test_account(void **state)
 	unlink(path);
 }
 
+/* ---- [number …] ---- */
+
+static void test_numbers(void **state)
+{
+	char text[3000], url[1001], said[4000];
+	struct config c;
+	int n;
+
+	memset(url, 'x', sizeof(url));
+	memcpy(url, "https://h/", 10);
+	url[1000] = 0;
+	n = snprintf(text, sizeof(text),
+		     "\xef\xbb\xbf[number 100]\nvoice_url = %s\r\nvoice_method: GET\n; a comment\n[limits]\nmax_calls = 7\n\n[number 2\xe2\x80\xa6]\n"
+		     "status_callback = http://u:p@h/cb#rc=2 ; told\nstatus_callback_event=ringing completed\n[log]\nlevel = warn\n[number default]\nvoice_url=http://h/",
+		     url);
+	assert_int_equal(read_config(text, (size_t)n, &c, said, sizeof(said)), 0);
+	assert_string_equal(said, "");
+	assert_int_equal(c.n_numbers, 3);
+	assert_string_equal(c.numbers[0].key, "100");
+	assert_string_equal(c.numbers[0].web.voice_url, url);
+	assert_true(c.numbers[0].web.voice_get);
+	assert_string_equal(c.numbers[1].key, "2\xe2\x80\xa6");
+	assert_string_equal(c.numbers[1].web.status_callback, "http://u:p@h/cb#rc=2");
+	assert_int_equal(c.numbers[1].web.callback_events, BIT(CALLBACK_RINGING) | BIT(CALLBACK_COMPLETED));
+	assert_int_equal(c.numbers[2].line, 13);
+	assert_string_equal(c.numbers[2].web.voice_url, "http://h/");
+	assert_int_equal(c.p.max_calls, 7);
+	assert_int_equal(c.p.log, LOG_WARN);
+	config_done(&c);
+}
+
+static void test_numbers_refused(void **state)
+{
+	static const struct {
+		const char *text, *where, *what;
+	} t[] = {
+	    {"[number]\nvoice_url=http://h/\n", "a.ini:1:", "[number 100]"},
+	    {"[number 1 0]\nvoice_url=http://h/\n", "a.ini:1:", "no number"},
+	    {"[number 100]\n", "a.ini:1:", "lacks voice_url"},
+	    {"[log]\nlevel=info\n[number 100]\nvoice_method=GET\nstatus_callback=http://h/\n[log]\nlevel=info\n", "a.ini:3:", "lacks voice_url"},
+	    {"[number 100]\nvoice_url=ftp://h/\n", "a.ini:2:", "http or https"},
+	    {"[number 100]\nvoice_url=http://h/\nvoice_methud=GET\n", "a.ini:3:", "voice_method"},
+	    {"[number 100]\nvoice_url=http://h/\nvoice_method=get\n", "a.ini:3:", "POST or GET"},
+	    {"[number 100]\nvoice_url=http://h/\nvoice_url=http://i/\n", "a.ini:3:", "twice"},
+	    {"[number 100]\nvoice_url=http://h/\nfiller_after_ms=60001\n", "a.ini:3:", "0 to 60000"},
+	    {"[number 100]\nvoice_url=http://h/\nwhat is this\n", "a.ini:3:", "not understood"},
+	    {"[number 100]\nvoice_url=http://h/\n  voice_method=GET\n", "a.ini:3:", "white space"},
+	    {"[number 2...]\nvoice_url=http://h/\n[number 3]\nvoice_url=http://h/\n[number 2\xe2\x80\xa6]\nvoice_url=http://h/\n", "a.ini:5:", "first in line 1"},
+	    {"[number 100]\nvoice_url=http://h/\nmax_calls=3\n", "a.ini:3:", "no such parameter of a number"},
+	};
+	char text[1400], log[40000];
+	struct config c;
+	char *many = malloc(200000);
+	struct out o = {.p = many, .cap = 200000};
+
+	for (size_t i = 0; i < N_ELEMENTS(t); i++)
+		expect_bad(t[i].text, t[i].where, t[i].what);
+	snprintf(text, sizeof(text), "[number 1]\nvoice_url=http://h/%01200d\n", 1);
+	expect_bad(text, "a.ini:2:", "1199 bytes");
+	for (int i = 0; i < 4097; i++)
+		out_f(&o, "[number %d]\nvoice_url=http://h/\n", i);
+	assert_int_equal(read_config(many, o.n, &c, log, sizeof(log)), -EINVAL);
+	assert_non_null(strstr(log, "a.ini:8193: one number too many"));
+	config_done(&c);
+	assert_int_equal(c.n_numbers, 0);
+	o.n = 0;
+	for (int i = 0; i < 4096; i++)
+		out_f(&o, "[number %d]\nvoice_url=http://h/\n", i);
+	assert_int_equal(read_config(many, o.n, &c, log, sizeof(log)), 0);
+	config_done(&c);
+	o.n = 0;
+	for (int i = 0; i < 100; i++) /* the flood of complaints is bounded */
+		out_f(&o, "[nothing%d]\n", i);
+	assert_int_equal(read_config(many, o.n, &c, log, sizeof(log)), -EINVAL);
+	assert_non_null(strstr(log, "a.ini:50:"));
+	assert_null(strstr(log, "a.ini:51:"));
+	config_done(&c);
+	free(many);
+}
+
+static void test_differ(void **state)
+{
+	struct config a, b;
+	char names[200];
+	struct out o = OUT(names);
+
+	config_init(&a);
+	config_init(&b);
+	assert_int_equal(config_text(&a, "a", STR("[limits]\nmax_calls=5\n[number 1]\nvoice_url=http://h/")), 0);
+	assert_int_equal(config_text(&b, "b", STR("[listen]\nsip=127.0.0.1:0\nsip=[::1]:0\n[limits]\nmax_calls=5\ndrain_s=3\n")), 0);
+	config_differ(&a, &b, &o);
+	assert_string_equal(out_z(&o), "listen.sip limits.drain_s");
+	config_done(&a);
+	config_done(&b);
+}
+
+/* The text that outlives a worker: two copies in turn; the torn one does not count. */
+static void test_held(void **state)
+{
+	int fd = held_make(STR("[log]\n"));
+	struct held *h = held_map(fd);
+	struct str s;
+
+	assert_true(fd >= 0);
+	assert_non_null(h);
+	assert_int_equal(held_read(h, &s), 0);
+	assert_true(str_eq(s, STR("[log]\n")));
+	held_write(h, STR("two"));
+	assert_int_equal(held_read(h, &s), 0);
+	assert_true(str_eq(s, STR("two")));
+	held_write(h, STR("three"));
+	held_write(h, STR("four"));
+	assert_int_equal(held_read(h, &s), 0);
+	assert_true(str_eq(s, STR("four")));
+	((char *)(uintptr_t)s.p)[0] = 'F'; /* died while it was written */
+	assert_int_equal(held_read(h, &s), 0);
+	assert_true(str_eq(s, STR("three")));
+	h->copy[0].gen = h->copy[1].gen = 0;
+	assert_int_equal(held_read(h, &s), -ENOENT);
+	held_write(h, STR(""));
+	assert_int_equal(held_read(h, &s), 0);
+	assert_int_equal(s.n, 0);
+	munmap(h, sizeof(*h));
+	close(fd);
+}
+
 static int setup(void **state)
 {
 	snprintf(dir, sizeof(dir), "/tmp/cli_config.XXXXXX");
@@ -218,7 +353,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken),  cmocka_unit_test(test_refused), cmocka_unit_test(test_line_length),
 					   cmocka_unit_test(test_nul),    cmocka_unit_test(test_argv),    cmocka_unit_test(test_rank),
-					   cmocka_unit_test(test_account)};
+					   cmocka_unit_test(test_account), cmocka_unit_test(test_numbers), cmocka_unit_test(test_numbers_refused),
+					   cmocka_unit_test(test_differ),  cmocka_unit_test(test_held)};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -46,11 +46,15 @@ static enum step body_prepare(struct run *r, const struct node *n)
 {
 	struct ask q = {.kind = ASK_STATE, .token = call_app(r->c)->req_token, .fd = -1};
 
-	r->holds = true;
+	bool web = url_is_web(call_text(r->c, call_app(r->c)->base_url));
+
+	r->holds = !web;
 	if (r->cur.s)
 		return STEP_WAIT;
 	if (r->body_fd >= 0)
 		return order(r);
+	if (web && web_again(r) == 0)
+		return STEP_WAIT;
 	if (request_watch(r) < 0 || runner_tell(r->v, &q) < 0)
 		return run_error(r, 90006, "the sound of the reply cannot be asked for again");
 	return STEP_WAIT;
@@ -123,6 +127,24 @@ enum step body_answer(struct run *r, const struct told *t, int fd)
 	if (s == STEP_WAIT && r->phase == AT_VERB)
 		return body_on(r, NULL);
 	return s;
+}
+
+/* After a restart: the web's, asked once more by the same token. */
+enum step body_fetched(struct run *r, const struct told *t, int fd)
+{
+	if (r->cur.s || r->phase == AT_REQUEST || r->phase == AT_END)
+		return STEP_WAIT;
+	request_unwatch(r);
+	if (t->fault || fd < 0)
+		return run_error(r, 90002, "the sound of the reply was not given again: %s", t->why);
+	r->body_fd = body_copy(fd, 0, t->n);
+	if (r->body_fd < 0) {
+		r->body_fd = -1;
+		return run_error(r, 90002, "the sound of the reply cannot be read again");
+	}
+	enum step s = order(r);
+
+	return s == STEP_WAIT && r->phase == AT_VERB ? body_on(r, NULL) : s;
 }
 
 const struct verb_impl verb_body = {

@@ -22,6 +22,18 @@ static const struct verb_impl *impl_now(struct run *r, const struct node *n)
 	return n ? verb_impl_find(n->name) : NULL;
 }
 
+const struct node *run_outer(const struct run *r)
+{
+	return r->doc && r->doc->root ? document_at(r->doc, call_app(r->c)->path, 1) : NULL;
+}
+
+bool run_in_gather(const struct run *r)
+{
+	const struct node *n = run_outer(r);
+
+	return n && str_eq(n->name, STR("Gather"));
+}
+
 int run_verbs(const struct run *r)
 {
 	int n = 0;
@@ -47,6 +59,7 @@ void run_let_go(struct run *r)
 {
 	sound_let(&r->cur);
 	sound_let(&r->next);
+	remote_let(r);
 	free(r->text);
 	r->text = NULL;
 	r->text_n = 0;
@@ -123,12 +136,14 @@ static enum step begin(struct run *r)
 	const struct verb_info *info = n ? verb_find(n->name) : NULL;
 
 	if (!n && !impl)
-		return document_end(r);
-	if (n && !info)
+		return call_app(r->c)->path_n > 1 ? gather_listen(r) : document_end(r);
+	if (n && (!info || (call_app(r->c)->path_n > 1 && !gather_may_hold(n->name))))
 		return STEP_NEXT; /* warned of when the document was read */
-	if (n && r->told_at != n->index) {
+	int place = n ? call_app(r->c)->path_n << 16 | n->index : -1;
+
+	if (n && r->told_at != place) {
 		run_trace_verb(r, n);
-		r->told_at = n->index;
+		r->told_at = place;
 	}
 	if (!impl)
 		return run_error(r, 13750, "line %d: <%s>", n->line, info->name);
@@ -179,6 +194,8 @@ enum step run_sound(struct run *r)
 	const struct node *n = node_now(r);
 	const struct verb_impl *impl = impl_now(r, n);
 
+	if (r->phase == AT_REQUEST)
+		return filler_sound(r);
 	if (r->phase != AT_VERB || !impl || !impl->sound)
 		return STEP_WAIT;
 	return impl->sound(r, n);
@@ -200,6 +217,9 @@ uint32_t run_document(struct run *r, struct str type, struct str body, int statu
 		return 90003;
 	}
 	/* nothing fails below */
+	filler_stop(r);
+	sound_let(&r->cur);
+	r->awaits = false;
 	document_free(r->doc);
 	r->doc = d;
 	r->told_at = -1;
@@ -237,7 +257,16 @@ enum step run_resume(struct run *r)
 	r->failing = str_eq(call_text(r->c, app->base_url), STR("error:"));
 	if (code)
 		return run_error(r, code, "%s", f.text);
-	r->holds = !r->doc->root;
+	r->holds = !r->doc->root && !url_is_web(call_text(r->c, app->base_url));
+	if (gather_open(r)) { /* what was typed while nobody was there */
+		uint8_t depth = app->path_n;
+		enum step s = gather_digits(r, call_digits(r->c));
+
+		if (s != STEP_WAIT || r->phase != AT_VERB || app->path_n < depth)
+			return s;
+	} else {
+		digits_drop(r, call_digits(r->c));
+	}
 	const struct node *n = node_now(r);
 	const struct verb_impl *impl = impl_now(r, n);
 

@@ -22,6 +22,7 @@ static enum step pause_begin(struct run *r, const struct node *n)
 	if (s == 0)
 		return STEP_NEXT;
 	app->verb_state = VS_PAUSE;
+	app->redirects = 0;
 	app->deadline_ms = r->v->now_ms + (int64_t)s * 1000;
 	call_commit(r->c);
 	if (!call_is_up(r->c))

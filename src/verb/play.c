@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * play: <Play> (call-control 2.5). A bare name is looked up in the sounds folder with one suffix after the other, a name with a suffix or a service: URL in
- * the services folder; `digits` sends digits instead. Sounds of the web are refused with a clear error. Turns are counted by media: gapless. Sig thread.
+ * the services folder, a URL of the web is fetched (remote.c); `digits` sends digits instead. Turns are counted by media: gapless. Sig thread.
  */
 #include "verb/inside.h"
 
@@ -22,7 +22,8 @@ static bool name_ok(struct str s)
 
 struct target {
 	struct sound_order order;
-	char file[256];
+	char file[256], url[2048];
+	struct str web; /* URL of a sound of the web */
 	const char *why; /* it is none: a sentence */
 };
 
@@ -42,22 +43,26 @@ static void target_sound(const struct run *r, struct str text, struct target *t)
 
 static void target_service(struct run *r, struct str text, struct target *t)
 {
-	char url[1024];
 	struct str query;
 	size_t n;
 	struct str base = call_text(r->c, call_app(r->c)->base_url);
 	char name[36];
 	struct url u;
 
-	t->why = "it is no name of a file in the services folder";
-	if (url_resolve(base.n && !str_eq(base, STR("error:")) ? base : STR("service:/"), text, url, sizeof(url), &n) < 0 || url_parse(str_n(url, n), &u) < 0)
+	t->why = "it is no name of a file in the services folder, and no URL";
+	if (url_resolve(base.n && !str_eq(base, STR("error:")) ? base : STR("service:/"), text, t->url, sizeof(t->url), &n) < 0 ||
+	    url_parse(str_n(t->url, n), &u) < 0)
 		return;
 	if (!str_ieq(u.scheme, STR("service"))) {
-		t->why = "sounds are not fetched from the web by this version; put the file into the services or the sounds folder";
+		t->web = str_n(t->url, n);
+		t->why = NULL;
 		return;
 	}
-	(void)query;
-	if (url_service(str_n(url, n), name, &query) < 0 || str_zcpy(str_z(name), t->file, sizeof(t->file)) < 0)
+	if (url_is_web(base)) {
+		t->why = "a document of the web may not name files of this machine";
+		return;
+	}
+	if (url_service(str_n(t->url, n), name, &query) < 0 || str_zcpy(str_z(name), t->file, sizeof(t->file)) < 0)
 		return;
 	t->order.arg[0] = STR("services");
 	t->order.arg[1] = str_z(t->file);
@@ -73,7 +78,8 @@ static void target_read(struct run *r, const struct node *n, struct target *t)
 {
 	struct str text = n->text;
 
-	*t = (struct target){.order = {.kind = ASK_DECODE, .fd = -1}};
+	memset(t, 0, sizeof(*t));
+	t->order = (struct sound_order){.kind = ASK_DECODE, .fd = -1};
 	if (!text.n) {
 		t->why = "the element is empty";
 	} else if (is_bare(text)) {
@@ -89,7 +95,7 @@ static enum step bad_target(struct run *r, const struct node *n, const char *why
 	struct out o = OUT(buf);
 
 	out_safe(&o, str_n(n->text.p, MIN(n->text.n, 100u)));
-	return run_error(r, 13420, "line %d: %s: %s", n->line, out_z(&o), why);
+	return run_error(r, run_in_gather(r) ? 13325 : 13420, "line %d: %s: %s", n->line, out_z(&o), why);
 }
 
 static enum step play_prepare(struct run *r, const struct node *n)
@@ -102,17 +108,33 @@ static enum step play_prepare(struct run *r, const struct node *n)
 	target_read(r, n, &t);
 	if (t.why)
 		return bad_target(r, n, t.why);
+	if (t.web.n)
+		return remote_want(r, t.web);
 	err = sound_want(r, &r->cur, &t.order);
 	if (err)
 		return run_error(r, err == -ENOMEM ? 12400 : 90004, "line %d: %s", n->line, strerror(-err));
 	return STEP_WAIT;
 }
 
+static enum step remote_failed(struct run *r, const struct node *n)
+{
+	char why[240];
+	struct out o = OUT(why);
+
+	out_f(&o, "%u: %s", r->media_fault, r->media_why);
+	return bad_target(r, n, out_z(&o));
+}
+
 static enum step play_on(struct run *r, const struct node *n)
 {
 	struct play_order o;
 	uint32_t fault;
+	enum step ordered = play_prepare(r, n);
 
+	if (ordered != STEP_WAIT)
+		return ordered;
+	if (r->remote_state == REMOTE_FAILED)
+		return remote_failed(r, n);
 	while (sound_state(&r->cur) == SOUND_FAILED) {
 		enum step s;
 
@@ -148,6 +170,7 @@ static enum step send_digits(struct run *r, const struct node *n, struct str dig
 		return STEP_NEXT;
 	}
 	app->verb_state = VS_DIGITS;
+	app->redirects = 0;
 	app->deadline_ms = r->v->now_ms + 5000 + 1000 * (int64_t)digits.n;
 	call_commit(r->c);
 	if (call_send_digits(r->c, digits) < 0) {
@@ -161,12 +184,8 @@ static enum step send_digits(struct run *r, const struct node *n, struct str dig
 static enum step play_begin(struct run *r, const struct node *n)
 {
 	struct str digits = node_attr(n, STR("digits"));
-	enum step s;
 
-	if (digits.n)
-		return send_digits(r, n, digits);
-	s = play_prepare(r, n);
-	return s == STEP_WAIT ? play_on(r, n) : s;
+	return digits.n ? send_digits(r, n, digits) : play_on(r, n);
 }
 
 static enum step play_event(struct run *r, const struct node *n, const struct call_event *e)

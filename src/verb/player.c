@@ -18,6 +18,7 @@ enum step player_play(struct run *r, uint32_t loops)
 	r->awaits = false;
 	call_timer(r->c, 0);
 	app->verb_state = VS_PLAYING;
+	app->redirects = 0;
 	err = call_play(r->c, &o, &number);
 	if (err < 0)
 		return run_error(r, 90008, "%s", strerror(-err));

@@ -93,14 +93,13 @@ void runner_pay(struct verbs *v)
 
 /* ---- asking ---- */
 
-static void trace_request(struct run *r, const char *method, const struct pair *pairs, int n)
+void request_trace(struct run *r, const char *method, struct str url, const struct pair *pairs, int n)
 {
 	char buf[8192];
 	struct out o = OUT(buf);
-	const struct app_record *app = call_app(r->c);
 
 	out_f(&o, "%s ", method);
-	out_str(&o, call_text(r->c, app->req_url));
+	url_bare(&o, url);
 	out_c(&o, '\n');
 	for (int i = 0; i < n; i++) {
 		if (i)
@@ -109,7 +108,7 @@ static void trace_request(struct run *r, const char *method, const struct pair *
 		out_c(&o, '=');
 		out_url(&o, pairs[i].value);
 	}
-	call_note(r->c, TRACE_REQUEST, app->req_number, out_view(&o));
+	call_note(r->c, TRACE_REQUEST, call_app(r->c)->req_number, out_view(&o));
 }
 
 static int mail_cgi(struct run *r, const struct number *num, struct str query, struct arena *a)
@@ -126,11 +125,13 @@ static int mail_cgi(struct run *r, const struct number *num, struct str query, s
 		return -ENOMEM;
 	call_facts(r->c, &f);
 	n = request_params(&f, call_text(r->c, app->req_form), a, pairs, PAIRS_MAX);
-	err = n < 0 ? n : request_cgi(pairs, n, num, query, p->cgi_method, a, m);
+	const char *method = app->req_method ? "GET" : p->cgi_method;
+
+	err = n < 0 ? n : request_cgi(pairs, n, num, query, method, a, m);
 	if (!err)
 		err = r->v->out->run(r->v->out->arg, m);
 	if (!err)
-		trace_request(r, p->cgi_method, pairs, n);
+		request_trace(r, method, call_text(r->c, app->req_url), pairs, n);
 	return err;
 }
 
@@ -140,11 +141,24 @@ static int mail_read(struct run *r, const struct number *num)
 	int err = runner_tell(r->v, &q);
 
 	if (!err)
-		trace_request(r, "READ", NULL, 0);
+		request_trace(r, "READ", call_text(r->c, call_app(r->c)->req_url), NULL, 0);
 	return err;
 }
 
-/* The request of the record, to the runner. */
+static int mail_file(struct run *r, const struct number *num, struct str query)
+{
+	struct arena *a = arena_new(1 << 20);
+	int err = -ENOMEM;
+
+	memcpy(r->file, num->file, sizeof(r->file));
+	r->kind = num->kind;
+	if (a)
+		err = num->kind == SERVICE_CGI ? mail_cgi(r, num, query, a) : mail_read(r, num);
+	arena_free(a);
+	return err;
+}
+
+/* The request of the record, to the runner or to the web. */
 static enum step mail(struct run *r)
 {
 	struct app_record *app = call_app(r->c);
@@ -154,22 +168,25 @@ static enum step mail(struct run *r)
 	int err = -EAGAIN;
 
 	r->unsent = false;
-	if (url_service(call_text(r->c, app->req_url), name, &query) == 0)
-		num = services_find(r->v->services, str_z(name));
-	if (num && strcmp(num->name, name) == 0 && (num->kind == SERVICE_CGI) == (app->req_kind == REQ_CGI)) {
-		struct arena *a = arena_new(1 << 20);
-
-		memcpy(r->file, num->file, sizeof(r->file));
-		r->kind = num->kind;
-		err = !a ? -ENOMEM : num->kind == SERVICE_CGI ? mail_cgi(r, num, query, a) : mail_read(r, num);
-		arena_free(a);
-	} else if (services_listed(r->v->services)) {
-		return run_error(r, 11200, "services/%s is gone", name);
+	if (app->req_kind == REQ_WEB) {
+		err = web_mail(r);
+	} else {
+		if (url_service(call_text(r->c, app->req_url), name, &query) == 0)
+			num = services_file(r->v->services, str_z(name));
+		if (num && (num->kind == SERVICE_CGI) == (app->req_kind == REQ_CGI))
+			err = mail_file(r, num, query);
+		else if (services_listed(r->v->services))
+			return run_error(r, 11200, "services/%s is gone", name);
 	}
-	if (err == -E2BIG || err == -EMSGSIZE)
-		return run_error(r, 90007, "services/%s", r->file);
-	if (err == -ENOMEM)
-		return run_error(r, 12400, "no memory");
+	if (err == -E2BIG || err == -EMSGSIZE) {
+		char where[256];
+		struct out o = OUT(where);
+
+		request_where(r, &o);
+		return run_error(r, 90007, "%s", out_z(&o));
+	}
+	if (err == -ENOMEM || err == -ENOSYS)
+		return run_error(r, 12400, err == -ENOMEM ? "no memory" : "there is no way to the web");
 	if (err) { /* busy, or just being started again: until the deadline */
 		r->unsent = true;
 		verbs_try_again(r->v);
@@ -179,16 +196,26 @@ static enum step mail(struct run *r)
 	return STEP_WAIT;
 }
 
-static int mark(struct run *r, const struct number *num, struct str url, struct str form)
+void request_clock(struct run *r)
+{
+	int64_t at = call_app(r->c)->req_deadline_ms;
+
+	if (r->filler_at)
+		at = MIN(at, r->filler_at);
+	if (r->hedge_at)
+		at = MIN(at, r->hedge_at);
+	call_timer(r->c, at);
+}
+
+int request_mark(struct run *r, enum req_kind kind, int64_t wall_ms, const struct request *q)
 {
 	struct app_record *app = call_app(r->c);
-	int64_t wall = num->kind == SERVICE_CGI ? (int64_t)r->v->params->cgi_wall_s * 1000 : READ_WALL_MS;
 	int err;
 
 	request_unwatch(r);
-	err = call_keep(r->c, &app->req_url, url);
+	err = call_keep(r->c, &app->req_url, q->url);
 	if (!err)
-		err = call_keep(r->c, &app->req_form, form);
+		err = call_keep(r->c, &app->req_form, q->form);
 	if (err)
 		return err;
 	rand_bytes(app->req_token, sizeof(app->req_token));
@@ -197,12 +224,15 @@ static int mark(struct run *r, const struct number *num, struct str url, struct 
 		return err;
 	/* nothing fails below */
 	app->req_number++;
-	app->req_kind = num->kind == SERVICE_CGI ? REQ_CGI : REQ_STATIC;
-	app->req_attempt = 1;
-	app->req_deadline_ms = r->v->now_ms + wall + SLACK_MS;
+	app->req_kind = (uint8_t)kind;
+	app->req_attempt = (uint8_t)(1 + q->hops);
+	app->req_method = q->get;
+	app->req_fallback = q->fallback;
+	app->req_deadline_ms = r->v->now_ms + wall_ms + SLACK_MS;
 	r->phase = AT_REQUEST;
+	web_waits(r);
 	call_commit(r->c);
-	call_timer(r->c, app->req_deadline_ms);
+	request_clock(r);
 	return 0;
 }
 
@@ -217,21 +247,39 @@ static const char *kind_word(enum service_kind k)
 		return "text";
 	case SERVICE_SOUND:
 		return "sound";
+	case SERVICE_WEB:
+		return "web";
 	default:
 		return "none";
 	}
 }
 
+void request_where(struct run *r, struct out *o)
+{
+	const struct number_web *w = r->hedging ? run_web(r) : NULL;
+	struct str url = w ? str_z(w->fallback_url) : call_text(r->c, call_app(r->c)->req_url), rest;
+	char bare[1100];
+	struct out b = OUT(bare);
+
+	if (r->kind != SERVICE_WEB && !w) {
+		out_f(o, "services/%s (%s)", r->file, kind_word(r->kind));
+		return;
+	}
+	url_bare(&b, url);
+	url = str_cut(out_view(&b), '?', &rest);
+	out_safe(o, str_n(url.p, MIN(url.n, 200u)));
+}
+
 static void log_ran(struct run *r, uint32_t ms, int status, struct str type)
 {
-	char what[64];
-	struct out o = OUT(what);
+	char what[64], where[300];
+	struct out o = OUT(what), w = OUT(where);
 	int n = run_verbs(r);
 
 	out_safe(&o, type);
+	request_where(r, &w);
 	if (!r->ran)
-		log_line(LOG_INFO, "%s ran services/%s (%s) in %u ms: %d %s, %d %s", r->sid, r->file, kind_word(r->kind), ms, status, out_z(&o), n,
-			 n == 1 ? "verb" : "verbs");
+		log_line(LOG_INFO, "%s ran %s in %u ms: %d %s, %d %s", r->sid, out_z(&w), ms, status, out_z(&o), n, n == 1 ? "verb" : "verbs");
 	r->ran = true;
 }
 
@@ -255,29 +303,59 @@ static enum step ask_sound(struct run *r, const struct number *num, struct str u
 	return STEP_AGAIN;
 }
 
-enum step request_begin(struct run *r, struct str url, struct str form)
+/* A document of the web may not have scripts of this machine run. */
+static bool is_foreign(struct run *r)
+{
+	return url_is_web(call_text(r->c, call_app(r->c)->base_url));
+}
+
+enum step request_begin(struct run *r, const struct request *q)
 {
 	char name[36];
 	struct str query;
 	const struct number *num;
 
-	if (url_service(url, name, &query) < 0)
-		return run_error(r, 11100, "%.*s", (int)MIN(url.n, 200u), url.p);
-	num = services_find(r->v->services, str_z(name));
-	if (!num || strcmp(num->name, name) != 0)
+	if (url_is_web(q->url))
+		return web_begin(r, q);
+	if (url_service(q->url, name, &query) < 0)
+		return run_error(r, 11100, "%.*s", (int)MIN(q->url.n, 200u), q->url.p ? q->url.p : "");
+	if (!q->ours && is_foreign(r))
+		return run_error(r, 11100, "a document of the web named %.*s; only services of this machine may", (int)MIN(q->url.n, 200u), q->url.p);
+	num = services_file(r->v->services, str_z(name));
+	if (!num)
 		return run_error(r, 11200, "there is no services/%s", name);
 	if (num->kind == SERVICE_BROKEN)
 		return run_error(r, 90001, "number %s: %s", num->name, num->why);
+	if (num->kind == SERVICE_WEB && num->web) {
+		struct request there = *q;
+
+		there.url = str_z(num->web->voice_url);
+		there.get = num->web->voice_get;
+		return web_begin(r, &there);
+	}
 	if (num->kind == SERVICE_SOUND)
-		return ask_sound(r, num, url);
-	if (mark(r, num, url, form) < 0)
+		return ask_sound(r, num, q->url);
+	if (request_mark(r, num->kind == SERVICE_CGI ? REQ_CGI : REQ_STATIC, num->kind == SERVICE_CGI ? (int64_t)r->v->params->cgi_wall_s * 1000 : READ_WALL_MS,
+			 q) < 0)
 		return run_error(r, 90003, "the memory of the calls is full");
 	return mail(r);
 }
 
+enum step request_to(struct run *r, struct str ref, struct str form, bool get)
+{
+	struct str base = call_text(r->c, call_app(r->c)->base_url);
+	char url[2048];
+	size_t n;
+
+	ref = str_trim(ref);
+	if (url_resolve(base, ref, url, sizeof(url), &n) < 0)
+		return run_error(r, 11100, "%.*s", (int)MIN(ref.n, 200u), ref.p ? ref.p : "");
+	return request_begin(r, &(struct request){.url = str_n(url, n), .form = form, .get = get});
+}
+
 /* ---- the reply ---- */
 
-static void trace_reply(struct run *r, int status, struct str type, const struct told *t, struct str body)
+void reply_trace(struct run *r, int status, struct str type, const struct told *t, struct str body)
 {
 	size_t cap = MIN(body.n, (size_t)TRACE_BODY) + 256;
 	struct out o = {.p = malloc(cap), .cap = cap};
@@ -290,55 +368,74 @@ static void trace_reply(struct run *r, int status, struct str type, const struct
 	free(o.p);
 }
 
-static enum step fail(struct run *r, const struct told *t, uint32_t code, const char *why)
+/* While the hedge is still asked, it may save what has failed here; when both have failed, the service's own fault is told. */
+enum step request_fail(struct run *r, const struct told *t, uint32_t code, const char *why)
 {
+	char where[300];
+	struct out o = OUT(where);
+
 	count_add(COUNT_REQUESTS_FAILED, 1);
-	return run_error(r, code, "services/%s (%s) after %u ms: %s", r->file, kind_word(r->kind), t->wall_ms, why);
+	request_where(r, &o);
+	out_z(&o);
+	if (r->hedging || r->hedge.on) {
+		run_warn(r, code, 0, "%s after %u ms: %s", where, t->wall_ms, why);
+		if (!r->hedging) {
+			r->lost = code;
+			request_unwatch(r);
+			call_app(r->c)->req_deadline_ms = r->hedge_until;
+			request_clock(r);
+		}
+		return STEP_WAIT;
+	}
+	return run_error(r, code, "%s after %u ms: %s", where, t->wall_ms, why);
 }
 
-static enum step redirect(struct run *r, const struct told *t, struct str location)
+/* Location of a script. 301, 302 and 303 into the web turn a POST into a GET without the form, as they do there. */
+static enum step redirect(struct run *r, const struct told *t, const struct reply *rep)
 {
 	struct app_record *app = call_app(r->c);
 	char url[1024];
-	struct str f = call_text(r->c, app->req_form);
 	size_t n;
-	int err = url_resolve(call_text(r->c, app->req_url), location, url, sizeof(url), &n);
-	struct url u;
+	int err = url_resolve(call_text(r->c, app->req_url), rep->location, url, sizeof(url), &n);
+	struct request q = {.form = call_text(r->c, app->req_form), .get = app->req_method, .fallback = app->req_fallback, .hops = app->req_attempt};
 
-	if (err || url_parse(str_n(url, n), &u) < 0)
-		return fail(r, t, 11216, "its Location: is no place in the services folder");
-	if (!str_ieq(u.scheme, STR("service")))
-		return fail(r, t, 11216, "its Location: is in the web, which this version does not ask");
-	if (app->redirects >= limit_of(LIMIT_REDIRECTS_FETCH)) {
+	if (err)
+		return request_fail(r, t, 11216, "its Location: is no place that can be asked");
+	if (app->req_attempt > limit_of(LIMIT_REDIRECTS_FETCH)) {
 		count_add(COUNT_LIMIT_HIT, 1);
-		return fail(r, t, 11215, "ten in a row");
+		return request_fail(r, t, 11215, "ten in a row");
 	}
-	app->redirects++;
-	return request_begin(r, str_n(url, n), f);
+	q.url = str_n(url, n);
+	q.ours = !url_is_web(q.url);
+	if (!q.ours && rep->status != 307 && rep->status != 308) {
+		q.get = true;
+		q.form = STR_NONE;
+	}
+	return request_begin(r, &q);
 }
 
 static enum step apply(struct run *r, const struct told *t, const struct reply *rep, int fd, size_t head)
 {
-	struct app_record *app = call_app(r->c);
+	bool web = r->kind == SERVICE_WEB || r->hedging;
 	bool audio = str_istarts(rep->type, STR("audio/")) && rep->status / 100 == 2 && rep->status != 204;
 	char base[1024];
 	struct out b = OUT(base);
 	struct fault f;
 	uint32_t code;
 
-	trace_reply(r, rep->status, rep->type, t, audio ? STR_NONE : rep->body);
+	reply_trace(r, rep->status, rep->type, t, audio ? STR_NONE : rep->body);
 	if (rep->location.n && (rep->status / 100 == 3 || !rep->body.n))
-		return redirect(r, t, rep->location);
+		return redirect(r, t, rep);
 	if (audio && t->n - head > limit_of(LIMIT_AUDIO_BODY))
-		return fail(r, t, 11750, "the sound is larger than 16 MiB");
+		return request_fail(r, t, 11750, "the sound is larger than 16 MiB");
 	if (audio && rep->body.n) {
 		r->body_fd = body_copy(fd, head, t->n - head);
 		if (r->body_fd < 0) {
 			r->body_fd = -1;
-			return fail(r, t, 12400, "no memory for the sound");
+			return request_fail(r, t, 12400, "no memory for the sound");
 		}
 	}
-	out_str(&b, call_text(r->c, app->req_url));
+	out_str(&b, web ? str_z(t->url) : call_text(r->c, call_app(r->c)->req_url));
 	code = run_document(r, rep->full_type, rep->body, rep->status, out_view(&b), &f);
 	if (code) {
 		char why[256];
@@ -347,18 +444,18 @@ static enum step apply(struct run *r, const struct told *t, const struct reply *
 		if (f.line > 0)
 			out_f(&w, "line %d: ", f.line);
 		out_str(&w, str_z(f.text));
-		return fail(r, t, code, out_z(&w));
+		return request_fail(r, t, code, out_z(&w));
 	}
 	/* nothing fails below */
-	r->holds = audio;
-	app->redirects = 0;
+	r->holds = audio && !web;
+	web_won(r);
 	log_ran(r, t->wall_ms, rep->status, rep->status == 204 ? STR("no content") : rep->type);
 	run_lint(r);
 	return STEP_AGAIN;
 }
 
 /* What was printed, by the rules of its kind. Only the first bytes are read: no document is longer, and a sound is not looked at here. */
-static enum step take(struct run *r, const struct told *t, int fd)
+enum step request_take(struct run *r, const struct told *t, int fd)
 {
 	size_t cap = limit_of(LIMIT_CGI_HEADER) + limit_of(LIMIT_DOCUMENT) + 1;
 	char *buf = malloc(cap);
@@ -368,15 +465,22 @@ static enum step take(struct run *r, const struct told *t, int fd)
 	uint32_t code = n < 0 ? 12400 : 0;
 	enum step s;
 
-	if (!code && call_app(r->c)->req_kind == REQ_CGI) {
+	if (!code && (r->kind == SERVICE_WEB || r->hedging)) {
+		struct str rest;
+
+		rep.status = t->status;
+		rep.full_type = str_z(t->type);
+		rep.type = str_trim(str_cut(rep.full_type, ';', &rest));
+		rep.body = str_n(buf, (size_t)n);
+	} else if (!code && call_app(r->c)->req_kind == REQ_CGI) {
 		code = reply_cgi(str_n(buf, (size_t)n), &rep, &why);
 	} else if (!code) {
 		rep.full_type = rep.type = r->kind == SERVICE_TEXT ? STR("text/plain") : STR("text/xml");
 		rep.body = str_n(buf, (size_t)n);
 	}
 	if (code) {
-		trace_reply(r, 0, STR_NONE, t, n > 0 ? str_n(buf, (size_t)n) : STR_NONE);
-		s = fail(r, t, code, why);
+		reply_trace(r, 0, STR_NONE, t, n > 0 ? str_n(buf, (size_t)n) : STR_NONE);
+		s = request_fail(r, t, code, why);
 	} else {
 		s = apply(r, t, &rep, fd, rep.body.p ? (size_t)(rep.body.p - buf) : (size_t)n);
 	}
@@ -387,6 +491,7 @@ static enum step take(struct run *r, const struct told *t, int fd)
 /* The token has done its work: the record does not wait for it any more (it was committed so), the runner may forget it. */
 enum step request_answer(struct run *r, const struct told *t, int fd)
 {
+	bool web = call_app(r->c)->req_kind == REQ_WEB;
 	enum step s;
 
 	if (t->state == TOLD_RUNNING)
@@ -395,13 +500,15 @@ enum step request_answer(struct run *r, const struct told *t, int fd)
 		return mail(r);
 	request_unwatch(r);
 	r->unsent = false;
+	if (web)
+		web_jar(r, t, fd);
 	if (t->fault) {
-		trace_reply(r, 0, STR_NONE, t, STR_NONE);
-		s = fail(r, t, t->fault, t->why);
+		reply_trace(r, t->status, STR_NONE, t, STR_NONE);
+		s = request_fail(r, t, t->fault, t->why);
 	} else {
-		s = take(r, t, fd);
+		s = request_take(r, t, fd);
 	}
-	if (!r->holds)
+	if (!web && !r->holds)
 		runner_taken(r->v, t->token, false);
 	return s;
 }
@@ -416,13 +523,14 @@ enum step request_adopt(struct run *r)
 	char name[36] = "";
 
 	r->phase = AT_REQUEST;
-	r->kind = app->req_kind == REQ_CGI ? SERVICE_CGI : SERVICE_XML;
+	r->kind = app->req_kind == REQ_CGI ? SERVICE_CGI : app->req_kind == REQ_WEB ? SERVICE_WEB : SERVICE_XML;
 	if (url_service(call_text(r->c, app->req_url), name, &query) == 0)
 		memcpy(r->file, name, sizeof(name));
 	if (request_watch(r) < 0)
 		return run_error(r, 12400, "no memory");
-	app->req_deadline_ms = MAX(app->req_deadline_ms, r->v->now_ms + SLACK_MS);
-	call_timer(r->c, app->req_deadline_ms);
+	app->req_deadline_ms = MAX(app->req_deadline_ms, r->v->now_ms + SLACK_MS + (app->req_kind == REQ_WEB ? WEB_WALL_MS : 0));
+	web_waits(r);
+	request_clock(r);
 	if (!call_is_up(r->c))
 		call_ring(r->c);
 	if (app->req_kind != REQ_CGI)
@@ -451,30 +559,46 @@ enum step request_runner_gone(struct run *r)
 {
 	struct told t = {0};
 
+	if (call_app(r->c)->req_kind == REQ_WEB)
+		return STEP_WAIT;
 	if (r->unsent || call_app(r->c)->req_kind != REQ_CGI)
 		return mail(r);
 	request_unwatch(r);
-	return fail(r, &t, 11200, "the runner ended while it ran; it is not started twice");
+	return request_fail(r, &t, 11200, "the runner ended while it ran; it is not started twice");
+}
+
+static enum step out_of_time(struct run *r)
+{
+	struct app_record *app = call_app(r->c);
+	bool unsent = r->unsent, web = app->req_kind == REQ_WEB;
+	struct told t = {.wall_ms = web ? WEB_WALL_MS : (uint32_t)(r->v->params->cgi_wall_s * 1000)};
+	uint8_t token[16];
+	enum step s;
+
+	memcpy(token, app->req_token, sizeof(token));
+	request_unwatch(r);
+	r->unsent = false;
+	waited_off(r, &r->hedge);
+	if (r->lost) { /* its fallback was asked, and did not answer either */
+		app->req_fallback = 1;
+		s = request_fail(r, &t, r->lost, "and the fallback did not answer");
+	} else {
+		s = unsent ? request_fail(r, &t, web ? 11205 : 90006, "it could not be asked") : request_fail(r, &t, 11203, "no answer came");
+	}
+	if (web)
+		web_drop(r, token);
+	else
+		runner_taken(r->v, token, true);
+	return s;
 }
 
 enum step request_timer(struct run *r)
 {
-	struct app_record *app = call_app(r->c);
-	struct told t = {.wall_ms = (uint32_t)(r->v->params->cgi_wall_s * 1000)};
-	bool unsent = r->unsent;
-	uint8_t token[16];
-	enum step s;
-
-	if (r->v->now_ms < app->req_deadline_ms) {
-		call_timer(r->c, app->req_deadline_ms);
-		return STEP_WAIT;
-	}
-	memcpy(token, app->req_token, sizeof(token));
-	request_unwatch(r);
-	r->unsent = false;
-	s = unsent ? fail(r, &t, 90006, "it could not be asked") : fail(r, &t, 11203, "no answer came");
-	runner_taken(r->v, token, true);
-	return s;
+	web_due(r);
+	if (r->v->now_ms >= call_app(r->c)->req_deadline_ms)
+		return out_of_time(r);
+	request_clock(r);
+	return STEP_WAIT;
 }
 
 void request_forget(struct run *r)
@@ -482,9 +606,14 @@ void request_forget(struct run *r)
 	const struct app_record *app = call_app(r->c);
 
 	request_unwatch(r);
-	if (app->req_kind != REQ_NONE && !r->unsent)
+	if (app->req_kind == REQ_WEB)
+		web_drop(r, app->req_token);
+	else if (app->req_kind != REQ_NONE && !r->unsent)
 		runner_taken(r->v, app->req_token, true);
 	else if (r->holds)
 		runner_taken(r->v, app->req_token, false);
 	r->holds = false;
+	waited_off(r, &r->hedge);
+	waited_off(r, &r->loser);
+	remote_let(r);
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * say: <Say> (call-control 2.5). The text is cut into pieces; the first is ordered before the call is answered, each next one while the one before is heard. piece
- * and loop stand in the record; the pieces follow from the text. Voices of others are mapped to ours and never fail. Nested SSML is spoken as its text. Sig thread.
+ * and loop stand in the record; the pieces follow from the text. Voices of others are mapped to ours and never fail. A break of SSML is a piece that
+ * is waited for instead of played; other elements are text by then (ssml.c). Sig thread.
  */
 #include "verb/inside.h"
+
+#define TEXT_ROOM 131072 /* bytes of a text before it is cut */
 
 static const char *const men[] = {"man",     "kal",       "Matthew", "Joey", "Justin",  "Kevin",  "Stephen", "Brian",  "Russell", "Geraint",
 				  "Hans",    "Daniel",    "Mathieu", "Remi", "Enrique", "Miguel", "Giorgio", "Takumi", "Maxim",   "Ruben",
@@ -38,14 +41,20 @@ static struct str voice_of(struct run *r, const struct node *n, bool warn)
 	return dflt;
 }
 
-static struct str language_of(struct run *r, const struct node *n, bool warn)
+bool language_ok(struct str l)
 {
-	struct str l = node_attr(n, STR("language"));
 	bool good = l.n >= 2 && l.n <= 15;
 
 	for (size_t i = 0; i < l.n && good; i++)
 		good = (l.p[i] >= 'a' && l.p[i] <= 'z') || (l.p[i] >= 'A' && l.p[i] <= 'Z') || (l.p[i] >= '0' && l.p[i] <= '9') || l.p[i] == '-';
-	if (good)
+	return good;
+}
+
+static struct str language_of(struct run *r, const struct node *n, bool warn)
+{
+	struct str l = node_attr(n, STR("language"));
+
+	if (language_ok(l))
 		return l;
 	if (l.n && warn)
 		run_warn(r, 13521, n->line, "language=\"%.*s\"", (int)MIN(l.n, 60u), l.p);
@@ -54,15 +63,23 @@ static struct str language_of(struct run *r, const struct node *n, bool warn)
 
 static int text_make(struct run *r, const struct node *n, bool warn)
 {
-	size_t cap = n->text.n + 1;
+	size_t cap = n->child ? MIN(4 * n->text.n + 8192, (size_t)TEXT_ROOM) : n->text.n + 1;
+	struct out o = {.p = r->text ? NULL : malloc(cap), .cap = cap};
 	bool cut;
 
 	if (r->text)
 		return 0;
 	r->text = malloc(cap);
-	if (!r->text)
+	if (!r->text || !o.p) {
+		free(r->text);
+		free(o.p);
+		r->text = NULL;
 		return -ENOMEM;
-	r->text_n = text_fold(n->text, r->text, cap, limit_of(LIMIT_SAY_TEXT), &cut);
+	}
+	if (n->child)
+		ssml_text(n, language_of(r, n, false), &o);
+	r->text_n = text_fold(n->child ? out_view(&o) : n->text, r->text, cap, limit_of(LIMIT_SAY_TEXT), &cut);
+	free(o.p);
 	if (cut && warn)
 		run_warn(r, 13511, n->line, "%zu bytes are spoken", r->text_n);
 	return 0;
@@ -78,7 +95,9 @@ static int piece_want(struct run *r, const struct node *n, struct sound_ref *ref
 {
 	struct sound_order o = {.kind = ASK_SPEAK, .arg = {voice_of(r, n, false), language_of(r, n, false)}, .fd = -1};
 
-	if (!piece_at(r, piece, &o.in))
+	uint32_t ms;
+
+	if (!piece_at(r, piece, &o.in) || ssml_break(o.in, &ms))
 		return 0;
 	return sound_want(r, ref, &o);
 }
@@ -131,10 +150,33 @@ static void order_ahead(struct run *r, const struct node *n)
 		(void)!piece_want(r, n, &r->next, next); /* no room now: it is asked for again when its turn comes */
 }
 
+/* A break: nothing is played until its time has passed. */
+static enum step rest(struct run *r, const struct node *n, uint32_t ms)
+{
+	struct app_record *app = call_app(r->c);
+
+	if (app->verb_state != VS_BREAK) {
+		r->said += (uint64_t)ms * AUDIO_HZ / 1000;
+		app->verb_state = VS_BREAK;
+		app->deadline_ms = r->v->now_ms + ms;
+		call_commit(r->c);
+	}
+	r->awaits = false;
+	order_ahead(r, n);
+	call_timer(r->c, MAX(app->deadline_ms, r->v->now_ms + 1));
+	return STEP_WAIT;
+}
+
 /* Plays the piece at hand, or waits for it. Empty pieces are passed over. */
 static enum step say_on(struct run *r, const struct node *n)
 {
+	struct str p;
+	uint32_t ms;
+
 	for (;;) {
+		if (piece_at(r, call_app(r->c)->piece, &p) && ssml_break(p, &ms))
+			return rest(r, n, ms);
+
 		struct play_order o = {0};
 		uint32_t fault;
 		int err;
@@ -174,7 +216,9 @@ static enum step say_event(struct run *r, const struct node *n, const struct cal
 {
 	int err;
 
-	if (!player_ended(r, e))
+	bool rested = e->kind == CALL_EV_TIMER && call_app(r->c)->verb_state == VS_BREAK && r->v->now_ms >= call_app(r->c)->deadline_ms;
+
+	if (!player_ended(r, e) && !rested)
 		return STEP_WAIT;
 	if (!piece_next(r, n))
 		return STEP_NEXT;

@@ -165,6 +165,12 @@ static void token_make(uint8_t token[16], const char *key, size_t n)
 	memcpy(token, half, 16);
 }
 
+/* Its bytes are given to the runner, who cannot find them by itself: of a reply, or of the web (under two names: remote.c). */
+static bool is_given(const struct sound *s)
+{
+	return str_eq(s->arg[0], STR("body")) || str_ieq(s->arg[0], STR("web"));
+}
+
 static struct sound *sound_new(struct soundbox *ss, const struct sound_order *o, char *key, size_t n, uint64_t hash)
 {
 	handle h;
@@ -179,7 +185,10 @@ static struct sound *sound_new(struct soundbox *ss, const struct sound_order *o,
 	link_init(&s->refs);
 	link_init(&s->link);
 	link_append(&ss->all, &s->link);
-	token_make(s->token, key, n);
+	if (str_ieq(s->arg[0], STR("web"))) /* under one URL there is one sound after the other */
+		rand_bytes(s->token, sizeof(s->token));
+	else
+		token_make(s->token, key, n);
 	if (hash_put(ss->by_key, hash, s) == 0 && hash_put(ss->by_token, token_hash(s->token), s) == 0)
 		return s;
 	s->fd = -1;
@@ -196,8 +205,8 @@ static bool sound_order(struct soundbox *ss, struct sound *s)
 	struct ask q = {.kind = s->kind, .token = s->token, .arg = {s->arg[0], s->arg[1]}, .in = s->in, .wall_ms = SOUND_WALL_MS, .fd = s->fd};
 	int err;
 
-	if (str_eq(s->arg[0], STR("body")))
-		q.arg[1] = STR_NONE;
+	if (is_given(s))
+		q.arg[0] = STR("body"), q.arg[1] = STR_NONE;
 	err = runner_tell(ss->v, &q);
 	if (err == -EMSGSIZE || err == -E2BIG) {
 		fail(ss, s, 90007, strerror(-err));
@@ -231,6 +240,12 @@ int sound_want(struct run *r, struct sound_ref *ref, const struct sound_order *o
 	struct sound *s = key ? key_find(ss, key, n, hash) : NULL;
 	bool fresh = false;
 
+	if (s && o->fresh) {
+		sound_unname(ss, s);
+		if (s->state == SOUND_READY && link_alone(&s->refs))
+			media_drop(ss, s);
+		s = NULL;
+	}
 	if (s || !key) {
 		free(key);
 		if (o->fd >= 0)
@@ -472,7 +487,7 @@ static bool lost_one(struct soundbox *ss)
 
 		if (s->state != SOUND_ASKED)
 			continue;
-		if (!str_eq(s->arg[0], STR("body"))) {
+		if (!is_given(s)) {
 			s->state = SOUND_WANTED;
 			continue;
 		}

@@ -162,7 +162,7 @@ const struct verb_info verb_table[] = {
     {"Dial", "calls somebody and joins the two", WITH(dial_attrs), .served = false, .takes_time = true, .answers = true},
     {"Echo", "sends back what the caller says, until the caller hangs up", NULL, 0, .served = true, .takes_time = true, .answers = true},
     {"Enqueue", "puts the caller into a queue", WITH(enqueue_attrs), .served = false, .takes_time = true, .answers = true},
-    {"Gather", "collects digits or speech", WITH(gather_attrs), .served = false, .takes_time = true, .answers = true},
+    {"Gather", "collects digits or speech", WITH(gather_attrs), .served = true, .takes_time = true, .answers = true},
     {"Hangup", "ends the call", NULL, 0, .served = true, .takes_time = false, .answers = true},
     {"Leave", "leaves the queue", NULL, 0, .served = false, .takes_time = false, .answers = false},
     {"Pause", "waits; as the first verb it lets the call ring", WITH(pause_attrs), .served = true, .takes_time = true, .answers = false},
@@ -171,7 +171,7 @@ const struct verb_info verb_table[] = {
     {"Prompt", "says what to enter in a Pay", WITH(prompt_attrs), .served = false, .takes_time = true, .answers = true},
     {"Queue", "joins the call to the first of a queue", WITH(queue_attrs), .served = false, .takes_time = true, .answers = true},
     {"Record", "records the caller", WITH(record_attrs), .served = false, .takes_time = true, .answers = true},
-    {"Redirect", "goes on with another document", WITH(redirect_attrs), .served = false, .takes_time = false, .answers = false},
+    {"Redirect", "goes on with another document", WITH(redirect_attrs), .served = true, .takes_time = false, .answers = false},
     {"Refer", "transfers the caller by SIP REFER", WITH(refer_attrs), .served = false, .takes_time = true, .answers = true},
     {"Reject", "refuses the call", WITH(reject_attrs), .served = true, .takes_time = false, .answers = false},
     {"Say", "speaks a text", WITH(say_attrs), .served = true, .takes_time = true, .answers = true},
@@ -181,7 +181,7 @@ const struct verb_info verb_table[] = {
 };
 const size_t verb_n = N_ELEMENTS(verb_table);
 
-static const struct verb_impl *const impls[] = {&verb_say, &verb_play, &verb_pause, &verb_hangup, &verb_reject, &verb_echo};
+static const struct verb_impl *const impls[] = {&verb_say, &verb_play, &verb_pause, &verb_hangup, &verb_reject, &verb_echo, &verb_redirect, &verb_gather};
 
 const struct verb_info *verb_find(struct str name)
 {

@@ -57,7 +57,12 @@ static size_t sentence_end(struct str t, size_t at, size_t n)
 static size_t piece_n(struct str t)
 {
 	size_t space = 0, comma = 0, chars = 0;
+	const char *mark = str_find(t, BREAK_MARK), *mark_end = mark ? memchr(mark, BREAK_END, t.n - (size_t)(mark - t.p)) : NULL;
 
+	if (mark && mark == t.p && mark_end)
+		return (size_t)(mark_end - t.p) + 1;
+	if (mark && mark > t.p)
+		t.n = (size_t)(mark - t.p);
 	for (size_t at = 0; at < t.n;) {
 		size_t n = str_utf8(str_skip(t, at)), end;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * trouble: what is wrong, told to those who can mend it (trace, log) and to the caller (the spoken error). Also the trace line of a verb and the warnings of a
- * document just read. An ERROR ends what is run: there is no fallback yet, so the caller hears the sentence and the call ends. Sig thread.
+ * document just read. An ERROR ends what is run: the fallback is asked; without one the caller hears the sentence and the call ends. Sig thread.
  */
 #include "verb/inside.h"
 
@@ -54,6 +54,7 @@ enum step run_error(struct run *r, uint32_t code, const char *fmt, ...)
 	char buf[1024];
 	struct out o = OUT(buf);
 	struct fault f;
+	enum step s;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -63,13 +64,47 @@ enum step run_error(struct run *r, uint32_t code, const char *fmt, ...)
 	log_line(LOG_WARN, "%s %s", r->sid, out_z(&o));
 	if (r->failing)
 		return give_up(r);
+	if (web_fallback(r, code, &s))
+		return s;
 	r->failing = true;
 	r->ran = true;
 	request_unwatch(r);
+	web_waits(r); /* for nothing any more */
 	run_let_go(r);
-	if (run_document(r, STR("text/plain; charset=utf-8"), sentence_of(SENTENCE_ERROR, str_z(r->v->params->language)), 200, STR("error:"), &f))
+	if (run_document(r, STR("text/plain; charset=utf-8"), sentence_of(SENTENCE_ERROR, run_language(r)), 200, STR("error:"), &f))
 		return give_up(r);
 	return STEP_AGAIN;
+}
+
+bool method_get(struct run *r, const struct node *n, uint32_t code)
+{
+	struct str v = node_attr(n, STR("method"));
+
+	if (v.p && !str_ieq(v, STR("GET")) && !str_ieq(v, STR("POST")))
+		run_warn(r, code, n->line, "method=\"%.*s\"; POST", (int)MIN(v.n, 60u), v.p);
+	return str_ieq(v, STR("GET"));
+}
+
+static struct str spoken_in(const struct node *first)
+{
+	for (const struct node *n = first; n; n = n->next) {
+		struct str l = str_eq(n->name, STR("Say")) ? node_attr(n, STR("language")) : STR_NONE;
+
+		if (l.n)
+			return l;
+	}
+	return STR_NONE;
+}
+
+struct str run_language(struct run *r)
+{
+	const struct node *first = r->doc && r->doc->root ? r->doc->root->child : NULL;
+	struct str l = spoken_in(first);
+
+	for (const struct node *n = first; n && !l.n; n = n->next)
+		if (str_eq(n->name, STR("Gather")))
+			l = spoken_in(n->child);
+	return l.n && l.n < 16 && language_ok(l) ? l : str_z(r->v->params->language);
 }
 
 void run_trace_verb(struct run *r, const struct node *n)
@@ -91,18 +126,72 @@ void run_trace_verb(struct run *r, const struct node *n)
 	call_note(r->c, TRACE_VERB, (uint32_t)n->line, out_view(&o));
 }
 
-static void lint_verb(struct run *r, const struct verb_info *v, const struct node *n)
+static void lint_attrs(struct run *r, const struct verb_info *v, const struct node *n)
 {
-	bool say = str_eq(n->name, STR("Say"));
-
 	for (int i = 0; i < n->n_attrs; i++)
 		if (!verb_attr_find(v, n->attrs[i].name))
 			run_warn(r, 12200, n->line, "<%s> has no attribute %.*s", v->name, STR_ARG(n->attrs[i].name));
+}
+
+static void lint_outside(struct run *r, const struct node *k, const char *name, uint32_t code)
+{
+	run_warn(r, code, k->line, "<%.*s> does not belong into <%s>", STR_ARG(k->name), name);
+}
+
+/* Elements of SSML stand inside each other: the way is kept in a stack, the document is no deeper. */
+static void lint_say(struct run *r, const struct node *say)
+{
+	const struct node *up[64], *k = say->child;
+
+	for (int depth = 0; k || depth;) {
+		if (!k) {
+			k = up[--depth]->next;
+			continue;
+		}
+		if (!ssml_known(k->name))
+			lint_outside(r, k, "Say", 12200);
+		if (k->child && depth < (int)N_ELEMENTS(up)) {
+			up[depth++] = k;
+			k = k->child;
+		} else {
+			k = k->next;
+		}
+	}
+}
+
+static void lint_inner(struct run *r, const struct verb_info *v, const struct node *n)
+{
+	if (str_eq(n->name, STR("Say"))) {
+		lint_say(r, n);
+		return;
+	}
+	for (const struct node *k = n->child; k; k = k->next)
+		lint_outside(r, k, v->name, 12200);
+}
+
+static void lint_gather(struct run *r, const struct node *gather)
+{
+	for (const struct node *n = gather->child; n; n = n->next) {
+		const struct verb_info *v = gather_may_hold(n->name) ? verb_find(n->name) : NULL;
+
+		if (!v) {
+			lint_outside(r, n, "Gather", 13320);
+			continue;
+		}
+		lint_attrs(r, v, n);
+		lint_inner(r, v, n);
+	}
+}
+
+static void lint_verb(struct run *r, const struct verb_info *v, const struct node *n)
+{
+	lint_attrs(r, v, n);
 	if (!v->served)
 		return;
-	for (const struct node *k = n->child; k; k = k->next)
-		if (!say || !ssml_known(k->name))
-			run_warn(r, 12200, k->line, "<%.*s> does not belong into <%s>", STR_ARG(k->name), v->name);
+	if (str_eq(n->name, STR("Gather")))
+		lint_gather(r, n);
+	else
+		lint_inner(r, v, n);
 }
 
 void run_lint(struct run *r)

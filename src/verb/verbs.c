@@ -23,7 +23,7 @@ static struct run *run_new(struct verbs *v, struct call *c)
 	r->c = c;
 	sid_print("CA", call_sid(c), r->sid);
 	r->told_at = -1;
-	r->body_fd = -1;
+	r->body_fd = r->media_fd = -1;
 	link_init(&r->link);
 	link_append(&v->runs, &r->link);
 	call_set_user(c, r);
@@ -35,6 +35,8 @@ static void run_free(struct run *r)
 	link_drop(&r->link);
 	if (r->body_fd >= 0)
 		close(r->body_fd);
+	if (r->media_fd >= 0)
+		close(r->media_fd);
 	document_free(r->doc);
 	free(r->text);
 	free(r);
@@ -116,8 +118,15 @@ static enum step find_service(struct run *r)
 		return refuse(r, 500);
 	}
 	url_of_number(&o, num);
+	(void)!call_keep(r->c, &call_app(r->c)->number_key, str_z(num->name));
+	struct request q = {.url = out_view(&o), .ours = true};
+
+	if (num->kind == SERVICE_WEB && num->web) {
+		q.url = str_z(num->web->voice_url);
+		q.get = num->web->voice_get;
+	}
 	callback_event(r->v, r->c, CALLBACK_INITIATED);
-	enum step s = request_begin(r, out_view(&o), STR_NONE);
+	enum step s = request_begin(r, &q);
 
 	if (s == STEP_WAIT && r->phase == AT_REQUEST) {
 		call_ring(r->c);
@@ -136,9 +145,9 @@ static enum step new_call(struct run *r)
 	return STEP_WAIT;
 }
 
-/* ---- digits: nobody collects them yet ---- */
+/* ---- digits that nobody collects ---- */
 
-static void digits_drop(struct run *r, uint32_t upto)
+void digits_drop(struct run *r, uint32_t upto)
 {
 	struct app_record *app = call_app(r->c);
 	uint32_t from = app->digit_taken + 1;
@@ -156,27 +165,32 @@ static void digits_drop(struct run *r, uint32_t upto)
 	call_commit(r->c);
 }
 
+static void digit(struct run *r, uint32_t number)
+{
+	if (gather_open(r))
+		run_go(r, gather_digits(r, number));
+	else
+		digits_drop(r, number);
+}
+
 /* ---- what a call tells ---- */
 
 static enum step adopted(struct run *r)
 {
 	const struct app_record *app = call_app(r->c);
-	enum step s;
 
-	digits_drop(r, call_digits(r->c));
 	callback_adopted(r->v, r->c);
 	if (call_is_up(r->c)) /* the record may say so, and the worker have ended before it was told here */
 		callback_event(r->v, r->c, CALLBACK_ANSWERED);
 	else if (app->req_kind != REQ_NONE)
 		callback_event(r->v, r->c, CALLBACK_RINGING);
-	if (app->req_kind != REQ_NONE) {
-		r->ran = app->doc_type.n != 0;
-		return request_adopt(r);
-	}
-	if (app->doc_type.n == 0)
+	if (app->req_kind == REQ_NONE && app->doc_type.n)
+		return run_resume(r);
+	digits_drop(r, call_digits(r->c));
+	if (app->req_kind == REQ_NONE)
 		return new_call(r); /* the record was written, the request not */
-	s = run_resume(r);
-	return s;
+	r->ran = app->doc_type.n != 0;
+	return request_adopt(r);
 }
 
 static void ended(struct verbs *v, struct call *c, struct run *r, const struct call_event *e)
@@ -254,7 +268,7 @@ static void on_event(void *arg, struct call *c, const struct call_event *e)
 		answered(r);
 		break;
 	case CALL_EV_DIGIT:
-		digits_drop(r, e->number);
+		digit(r, e->number);
 		break;
 	case CALL_EV_TIMER:
 		due(r, e);
@@ -342,13 +356,35 @@ void verbs_run_answer(struct verbs *v, const struct run_answer *a, int fd, int64
 
 /* ---- what the web tells ---- */
 
+static void late_web(struct verbs *v)
+{
+	static const uint8_t nobody[16];
+
+	trace_put(v->trace, TRACE_NOTE, nobody, 0, STR("the web answered for a token that nobody waits for"));
+}
+
 void verbs_fetched(struct verbs *v, const struct fetched *f, int fd, int64_t now_ms)
 {
+	struct waited *w = NULL;
 	struct told t;
+	struct run *r;
 
 	v->now_ms = now_ms;
 	told_read_web(f, &t);
-	(void)callback_fetched(v, &t);
+	if ((r = request_find(v, t.token)) != NULL) {
+		base_enter(r->sid);
+		if (is_waited_for(r) && call_app(r->c)->req_kind == REQ_WEB)
+			run_go(r, request_answer(r, &t, fd));
+		else
+			run_go(r, body_fetched(r, &t, fd));
+		base_enter("");
+	} else if ((r = waited_find(v, t.token, &w)) != NULL) {
+		base_enter(r->sid);
+		run_go(r, waited_answer(r, w, &t, fd));
+		base_enter("");
+	} else if (!callback_fetched(v, &t)) {
+		late_web(v);
+	}
 	if (fd >= 0)
 		close(fd);
 }
@@ -391,6 +427,7 @@ static void again_due(struct timer *t, void *arg, int64_t now_ms)
 		base_enter(r->sid);
 		if (r->unsent && is_waited_for(r))
 			run_go(r, request_retry(r));
+		remote_retry(r);
 	}
 	base_enter("");
 	soundbox_retry(v->sounds);
@@ -430,7 +467,8 @@ struct verbs *verbs_new(const struct verbs_opts *o)
 	v->sounds = soundbox_new(v);
 	v->callbacks = callbacks_new();
 	v->tokens = hash_new(1 << 20);
-	if (v->sounds && v->tokens && v->callbacks)
+	v->waited = hash_new(1 << 20);
+	if (v->sounds && v->tokens && v->waited && v->callbacks)
 		return v;
 	verbs_free(v);
 	return NULL;
@@ -447,6 +485,7 @@ void verbs_free(struct verbs *v)
 	soundbox_free(v->sounds);
 	callbacks_free(v->callbacks);
 	hash_free(v->tokens);
+	hash_free(v->waited);
 	free(v);
 }
 

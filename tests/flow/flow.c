@@ -19,6 +19,7 @@
 #include "service/service.h"
 #include "verb/verb.h"
 #include "desk.h"
+#include "web/web.h"
 
 #define STEP_MS   5
 #define MSG_MAX   8192
@@ -26,6 +27,8 @@
 #define RUNS_MAX  64
 #define FILES_MAX 32
 #define PAIRS     512
+#define SITES_MAX 16
+#define ASKS_MAX  64
 
 struct run {
 	uint8_t token[16];
@@ -40,6 +43,19 @@ struct file {
 	char name[64], kind[16];
 	char *answer;
 	int latency_ms, runs;
+};
+
+struct site { /* what a URL answers */
+	char url[1024], type[128], jar[1024];
+	char *body;
+	int status, latency_ms, asked;
+	bool cached;
+	struct asked last;
+};
+struct fetching {
+	int64_t due_ms;
+	struct site *site;
+	struct fetched f;
 };
 
 struct world {
@@ -66,6 +82,11 @@ struct world {
 	struct run runs[RUNS_MAX];
 	struct file files[FILES_MAX];
 	int n_files;
+	struct site sites[SITES_MAX];
+	int n_sites;
+	struct fetching asks[ASKS_MAX];
+	struct asked *asked; /* last with a form */
+	char param[2048];
 	char env[16384];
 	int next_fault;
 	char next_line[200];
@@ -186,11 +207,6 @@ static void out_store(void *arg, const struct call_record *r, const struct call_
 
 static int out_outbox_put(void *arg, const struct outbox_post *p) { return desk_put(((struct world *)arg)->desk, p); }
 static int out_outbox_mark(void *arg, const struct outbox_mark *m) { return desk_mark(((struct world *)arg)->desk, m); }
-static int out_fetch(void *arg, const struct fetch *f)
-{
-	struct world *w = arg;
-	return desk_fetch(w->desk, f, w->now) ? 0 : -EAGAIN;
-}
 
 /* ---- outside: the runner ---- */
 
@@ -326,6 +342,162 @@ static void run_turn(struct world *w)
 	}
 }
 
+/* ---- outside: the web ---- */
+
+static struct site *site_find(struct world *w, struct str url)
+{
+	for (int i = 0; i < w->n_sites; i++)
+		if (str_eq(str_z(w->sites[i].url), url))
+			return &w->sites[i];
+	return NULL;
+}
+static struct site *site_add(struct world *w, const char *url)
+{
+	struct site *s = site_find(w, str_z(url));
+	if (s)
+		return s;
+	assert_true(w->n_sites < SITES_MAX);
+	s = &w->sites[w->n_sites++];
+	snprintf(s->url, sizeof(s->url), "%s", url);
+	return s;
+}
+static void note_ask(struct world *w, struct site *s, const struct fetch *f)
+{
+	struct asked *a = &s->last;
+	*a = (struct asked){.get = f->method == FETCH_GET, .trusted = f->trusted, .cached = f->cached, .sign = f->sign};
+	memcpy(a->token, f->token, 16);
+	assert_int_equal(str_zcpy(f->url, a->url, sizeof(a->url)), 0);
+	assert_int_equal(str_zcpy(f->form, a->form, sizeof(a->form)), 0);
+	assert_int_equal(str_zcpy(f->cookies, a->cookies, sizeof(a->cookies)), 0);
+	if (f->form.n)
+		w->asked = a;
+	s->asked++;
+}
+static int out_fetch(void *arg, const struct fetch *f)
+{
+	struct world *w = arg;
+	struct site *s = site_find(w, f->url);
+	if (!s && desk_fetch(w->desk, f, w->now))
+		return 0;
+	if (!s) {
+		char z[1024] = "";
+		(void)!str_zcpy(f->url, z, sizeof(z));
+		s = site_add(w, z);
+		snprintf(s->type, sizeof(s->type), "11210");
+	}
+	note_ask(w, s, f);
+	for (int i = 0; i < ASKS_MAX; i++) {
+		struct fetching *x = &w->asks[i];
+		if (x->due_ms)
+			continue;
+		*x = (struct fetching){.due_ms = w->now + MAX(1, s->latency_ms), .site = s};
+		x->f.number = f->number;
+		memcpy(x->f.token, f->token, 16);
+		return 0;
+	}
+	return -EAGAIN;
+}
+static void out_fetch_drop(void *arg, const uint8_t token[16])
+{
+	struct world *w = arg;
+	for (int i = 0; i < ASKS_MAX; i++)
+		if (w->asks[i].due_ms && memcmp(w->asks[i].f.token, token, 16) == 0)
+			w->asks[i].due_ms = 0;
+}
+static void web_tell(struct world *w, struct fetching *x)
+{
+	struct site *s = x->site;
+	struct fetched f = x->f;
+	int fd = -1;
+	x->due_ms = 0;
+	f.total_ms = (uint32_t)s->latency_ms;
+	f.attempts = 1;
+	if (!s->status) {
+		f.fault = (uint32_t)strtoul(s->type, NULL, 10);
+		snprintf(f.why, sizeof(f.why), "it failed by script");
+	} else {
+		f.status = (uint16_t)s->status;
+		f.from_cache = s->cached;
+		f.n = (uint32_t)strlen(s->body);
+		f.cookies_n = (uint32_t)strlen(s->jar);
+		snprintf(f.type, sizeof(f.type), "%s", s->type);
+		snprintf(f.url, sizeof(f.url), "%s", s->url);
+		fd = memfd_of(s->body, f.n);
+		assert_int_equal(write(fd, s->jar, f.cookies_n), f.cookies_n);
+	}
+	verbs_fetched(w->verbs, &f, fd, w->now);
+}
+static void web_turn(struct world *w)
+{
+	for (int i = 0; i < ASKS_MAX; i++)
+		if (w->asks[i].due_ms && w->asks[i].due_ms <= w->now)
+			web_tell(w, &w->asks[i]);
+}
+void world_web(struct world *w, const char *url, int status, const char *type, const char *body, int latency_ms)
+{
+	struct site *s = site_add(w, url);
+	free(s->body);
+	s->body = strdup(body);
+	s->status = status;
+	s->latency_ms = latency_ms;
+	snprintf(s->type, sizeof(s->type), "%s", type);
+}
+void world_web_cookie(struct world *w, const char *url, const char *jar)
+{
+	struct site *s = site_add(w, url);
+	snprintf(s->jar, sizeof(s->jar), "%s", jar);
+}
+void world_web_cached(struct world *w, const char *url, bool on) { site_add(w, url)->cached = on; }
+int world_web_asked(const struct world *w, const char *url)
+{
+	const struct site *s = site_find((struct world *)w, str_z(url));
+	return s ? s->asked : 0;
+}
+const struct asked *world_web_last(const struct world *w, const char *url)
+{
+	const struct site *s = site_find((struct world *)w, str_z(url));
+	return s && s->asked ? &s->last : NULL;
+}
+const char *world_web_form(const struct world *w, const char *name)
+{
+	struct world *m = (struct world *)w;
+	struct str form = str_z(w->asked ? w->asked->form : "");
+	while (form.n) {
+		struct str v, one = str_cut(form, '&', &form), n = str_cut(one, '=', &v);
+		size_t at = 0;
+		if (!str_eq(n, str_z(name)))
+			continue;
+		for (size_t i = 0; i < v.n && at + 1 < sizeof(m->param); i++) {
+			char hex[3] = {0};
+			if (v.p[i] == '%' && i + 2 < v.n) {
+				memcpy(hex, v.p + i + 1, 2);
+				m->param[at++] = (char)strtoul(hex, NULL, 16);
+				i += 2;
+			} else {
+				m->param[at++] = v.p[i] == '+' ? ' ' : v.p[i];
+			}
+		}
+		m->param[at] = 0;
+		return m->param;
+	}
+	return NULL;
+}
+bool world_told(const struct world *w, const char *text)
+{
+	struct trace *t = trace_open((void *)w->trace_mem, sizeof(w->trace_mem), false);
+	uint64_t at = 0;
+	struct trace_rec rec;
+	static char buf[TRACE_PAYLOAD + 1];
+	bool hit = false;
+	int r;
+	while (!hit && (r = trace_read(t, &at, &rec, buf, sizeof(buf) - 1)))
+		if (r > 0) {
+			buf[rec.n] = 0;
+			hit = memmem(buf, rec.n, text, strlen(text)) != NULL;
+		}
+	trace_close(t);
+	return hit;
+}
 /* ---- the world ---- */
 
 static int pool_of(void *arg, const struct addr *local) { return 0; }
@@ -371,7 +543,7 @@ static void boot(struct world *w, bool fresh)
 	w->services = services_new();
 	listing(w);
 	assert_int_equal(services_configure(w->services, w->sections, w->n_sections), 0);
-	w->verb_out = (struct verb_out){.run = out_run, .sound = out_sound, .fetch = out_fetch, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark, .arg = w};
+	w->verb_out = (struct verb_out){.run = out_run, .sound = out_sound, .fetch = out_fetch, .fetch_drop = out_fetch_drop, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark, .arg = w};
 	w->verbs = verbs_new(&(struct verbs_opts){
 	    .params = &w->p, .services = w->services, .out = &w->verb_out, .trace = w->trace, .wheel = w->wheel, .version = "flow"});
 	w->up = mailbox_new(1 << 20);
@@ -434,6 +606,8 @@ void world_free(struct world *w)
 		free(w->runs[i].body);
 	for (int i = 0; i < w->n_files; i++)
 		free(w->files[i].answer);
+	for (int i = 0; i < w->n_sites; i++)
+		free(w->sites[i].body);
 	close(w->slab_fd);
 	close(w->dummy_fd);
 	desk_free(w->desk);
@@ -448,6 +622,7 @@ void world_crash(struct world *w)
 	for (int i = 0; i < RUNS_MAX; i++)
 		if (w->runs[i].due_ms && !w->runs[i].done)
 			w->runs[i].told = true; /* an answer goes to the worker that asked; the next one has to ask */
+	memset(w->asks, 0, sizeof(w->asks)); /* the web thread is of the worker */
 	boot(w, false);
 	mail_turn(w);
 }
@@ -468,6 +643,7 @@ static void turn(struct world *w)
 {
 	wheel_run(w->wheel, w->now);
 	run_turn(w);
+	web_turn(w);
 	mail_turn(w);
 	sip_turn(w->sip, w->now);
 	calls_turn(w->calls, w->now);

@@ -52,6 +52,17 @@ int desk_gots(const struct desk *d);                      /* requests that came 
 const struct desk_got *desk_got(const struct desk *d, int i);
 const char *form_of(const char *form, const char *name);  /* decoded, in a static buffer; NULL = not there */
 
+/* ---- the web ---- */
+/* What a URL answers (the whole URL, of a GET without what the form adds), now and from then on; status 0: it fails with the fault that stands in type, as in "11202". */
+void world_web(struct world *w, const char *url, int status, const char *type, const char *body, int latency_ms);
+void world_web_cookie(struct world *w, const char *url, const char *jar);  /* the jar that comes with its answer */
+void world_web_cached(struct world *w, const char *url, bool on);          /* its answers come from the cache from now on */
+int world_web_asked(const struct world *w, const char *url);               /* how often */
+struct asked { char url[1024], form[8192], cookies[1024]; uint8_t token[16]; bool get, trusted, cached, sign; };
+const struct asked *world_web_last(const struct world *w, const char *url); /* NULL = never */
+const char *world_web_form(const struct world *w, const char *name);       /* a parameter of the last request with a form, decoded; NULL = not there */
+bool world_told(const struct world *w, const char *text);                   /* does it stand in the trace? */
+
 /* ---- the phone ---- */
 void a_invite(struct world *w, const char *number);              /* with an offer of PCMU and telephone-event */
 void a_invite_with(struct world *w, const char *number, const char *extra, const char *body); /* extra header lines; body NULL = no offer */

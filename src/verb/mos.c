@@ -19,5 +19,6 @@ double mos_estimate(uint32_t packets, uint32_t lost, uint32_t jitter_us, uint32_
 
 	if (packets == 0 || r <= 0)
 		return 1;
-	return 1 + 0.035 * r + 7e-6 * r * (r - 60) * (100 - r);
+	double mos = 1 + 0.035 * r + 7e-6 * r * (r - 60) * (100 - r);
+	return MAX(mos, 1.0); /* the cubic dips a little below near 0 */
 }

@@ -91,7 +91,12 @@ static bool fill(struct call *c, struct leg *l, const struct sip_msg *m, const s
 	leg_tag(l);
 	if (sip_parse(slab_str(s, l->r.invite), &kept) || sip_dlg_from_invite(&l->dlg, &kept, str_z(l->tag), from))
 		return false;
-	return !facts_make(c, &kept, from) && !stream_take(l, &from->local);
+	if (facts_make(c, &kept, from))
+		return false;
+	if (!stream_take(l, &from->local))
+		return true;
+	log_line(LOG_WARN, "a call is refused: no port for its sound is free just now; widen the range with --rtp if this comes often");
+	return false;
 }
 
 static void new_invite(struct calls *cs, struct sip_tx *tx, const struct sip_msg *m, const struct flow *from)

@@ -375,6 +375,7 @@ enum step request_fail(struct run *r, const struct told *t, uint32_t code, const
 	struct out o = OUT(where);
 
 	count_add(COUNT_REQUESTS_FAILED, 1);
+	stats_request(call_text(r->c, call_app(r->c)->number_key), t->wall_ms, true);
 	request_where(r, &o);
 	out_z(&o);
 	if (r->hedging || r->hedge.on) {
@@ -449,6 +450,7 @@ static enum step apply(struct run *r, const struct told *t, const struct reply *
 	/* nothing fails below */
 	r->holds = audio && !web;
 	web_won(r);
+	stats_request(call_text(r->c, call_app(r->c)->number_key), t->wall_ms, false);
 	log_ran(r, t->wall_ms, rep->status, rep->status == 204 ? STR("no content") : rep->type);
 	run_lint(r);
 	return STEP_AGAIN;

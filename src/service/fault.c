@@ -158,6 +158,7 @@ const struct fault_info fault_table[] = {
     {90012, W, "a file in the services folder is neither executable nor .xml, .txt, .wav, .url", "chmod +x, or give it its suffix"},
     {90013, W, "there are more numbers in the services folder than can be kept", "use services/default"},
     {90014, W, "the first line of a .url file in the services folder is no URL", "one line: an http or https URL of at most 1000 bytes"},
+    {90015, W, "the verb is never reached", "remove it, or put it before what ends the document"},
 };
 const size_t fault_n = N_ELEMENTS(fault_table);
 

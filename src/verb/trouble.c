@@ -126,86 +126,17 @@ void run_trace_verb(struct run *r, const struct node *n)
 	call_note(r->c, TRACE_VERB, (uint32_t)n->line, out_view(&o));
 }
 
-static void lint_attrs(struct run *r, const struct verb_info *v, const struct node *n)
-{
-	for (int i = 0; i < n->n_attrs; i++)
-		if (!verb_attr_find(v, n->attrs[i].name))
-			run_warn(r, 12200, n->line, "<%s> has no attribute %.*s", v->name, STR_ARG(n->attrs[i].name));
-}
-
-static void lint_outside(struct run *r, const struct node *k, const char *name, uint32_t code)
-{
-	run_warn(r, code, k->line, "<%.*s> does not belong into <%s>", STR_ARG(k->name), name);
-}
-
-/* Elements of SSML stand inside each other: the way is kept in a stack, the document is no deeper. */
-static void lint_say(struct run *r, const struct node *say)
-{
-	const struct node *up[64], *k = say->child;
-
-	for (int depth = 0; k || depth;) {
-		if (!k) {
-			k = up[--depth]->next;
-			continue;
-		}
-		if (!ssml_known(k->name))
-			lint_outside(r, k, "Say", 12200);
-		if (k->child && depth < (int)N_ELEMENTS(up)) {
-			up[depth++] = k;
-			k = k->child;
-		} else {
-			k = k->next;
-		}
-	}
-}
-
-static void lint_inner(struct run *r, const struct verb_info *v, const struct node *n)
-{
-	if (str_eq(n->name, STR("Say"))) {
-		lint_say(r, n);
-		return;
-	}
-	for (const struct node *k = n->child; k; k = k->next)
-		lint_outside(r, k, v->name, 12200);
-}
-
-static void lint_gather(struct run *r, const struct node *gather)
-{
-	for (const struct node *n = gather->child; n; n = n->next) {
-		const struct verb_info *v = gather_may_hold(n->name) ? verb_find(n->name) : NULL;
-
-		if (!v) {
-			lint_outside(r, n, "Gather", 13320);
-			continue;
-		}
-		lint_attrs(r, v, n);
-		lint_inner(r, v, n);
-	}
-}
-
-static void lint_verb(struct run *r, const struct verb_info *v, const struct node *n)
-{
-	lint_attrs(r, v, n);
-	if (!v->served)
-		return;
-	if (str_eq(n->name, STR("Gather")))
-		lint_gather(r, n);
-	else
-		lint_inner(r, v, n);
-}
+#define LINT_MAX 256 /* warnings of one document that are traced */
 
 void run_lint(struct run *r)
 {
 	const struct document *d = r->doc;
+	struct fault *v = calloc(LINT_MAX, sizeof(*v));
+	int n = v ? verb_check(d->root, STR_NONE, CHECK_WORDS, v, LINT_MAX) : 0;
 
 	for (int i = 0; i < d->n_faults; i++)
 		run_warn(r, d->faults[i].code, d->faults[i].line, "%s", d->faults[i].text);
-	for (const struct node *n = d->root ? d->root->child : NULL; n; n = n->next) {
-		const struct verb_info *v = verb_find(n->name);
-
-		if (v)
-			lint_verb(r, v, n);
-		else
-			run_warn(r, 12200, n->line, "<%.*s> is no verb and is skipped", STR_ARG(n->name));
-	}
+	for (int i = 0; i < n; i++)
+		run_warn(r, v[i].code, v[i].line, "%s", v[i].text);
+	free(v);
 }

@@ -54,6 +54,11 @@ struct verb_info {
 };
 extern const struct verb_info verb_table[];
 extern const size_t verb_n;
+/* A document looked over before anything of it is done (check.c): in the order of its verbs; what the reader of the document warned of is not among it. Returns how many, at most cap. */
+struct fault;
+enum check { CHECK_WORDS = 1 /* unknown or misplaced elements and attributes */, CHECK_VALUES = 2, CHECK_ROAD = 4 /* verbs that are never reached, or not served */ };
+int verb_check(const struct node *root, struct str base, unsigned what, struct fault *ret, int cap); /* base: of relative URLs; p NULL = none */
+uint32_t verb_attr_code(const struct verb_info *v, const struct verb_attr *a); /* of a bad value; 12200 where the field has none */
 
 /* ---- every sentence that a caller can hear, by language. ---- */
 enum sentence { SENTENCE_ERROR, SENTENCE_WAIT, SENTENCE_N };

@@ -18,6 +18,7 @@
 #include "keeper/keeper_int.h"
 
 #define ANSWER_MS 10000
+#define CONN_MS   20
 #define N_ASIDE   8
 
 struct mail { /* a message with its descriptors */
@@ -306,16 +307,27 @@ int keep_want_pairs(struct keep *k, uint8_t pool, int n)
 	return link_send(k->link, &m, sizeof(m), NULL, 0, false);
 }
 
+/* Connections come and go faster than the keeper reads (a flood fills its socket): it is given a moment, for one that it is not told of ends with this worker, and one
+ * that it is not told the end of stays open. The keeper never waits for us outside of questions, so the moment is that of a few of its turns. */
+static int tell_conn(struct keep *k, const struct keep_msg *m, const int *fd)
+{
+	int r = link_send(k->link, m, sizeof(*m), fd, fd ? 1 : 0, false);
+	struct pollfd p = {.fd = k->link, .events = POLLOUT};
+	if (r == -EAGAIN && poll(&p, 1, CONN_MS) > 0)
+		r = link_send(k->link, m, sizeof(*m), fd, fd ? 1 : 0, false);
+	return r;
+}
+
 int keep_hold_conn(struct keep *k, const struct flow *f, int fd)
 {
 	struct keep_msg m = {.type = KEEP_HOLD, .flow = *f};
-	return link_send(k->link, &m, sizeof(m), &fd, 1, false);
+	return tell_conn(k, &m, &fd);
 }
 
 int keep_drop_conn(struct keep *k, const struct flow *f)
 {
 	struct keep_msg m = {.type = KEEP_DROP, .flow = *f};
-	return link_send(k->link, &m, sizeof(m), NULL, 0, false);
+	return tell_conn(k, &m, NULL);
 }
 
 int keep_ready(struct keep *k)

@@ -112,6 +112,18 @@ static void try_taken(const char *port)
 	tell("taken %d %s", r, who);
 }
 
+/* More at once than the socket to the keeper holds. */
+static void many_connections(void)
+{
+	struct flow f = {.kind = FLOW_TCP};
+	int failed = 0;
+	for (f.conn = 1000; f.conn < 2000; f.conn++)
+		failed += keep_hold_conn(wk.keep, &f, wk.udp) < 0;
+	for (f.conn = 1000; f.conn < 2000; f.conn++)
+		failed += keep_drop_conn(wk.keep, &f) < 0;
+	tell("connections failed=%d", failed);
+}
+
 static void on_order(struct str s)
 {
 	struct poison_line *l = keep_poison(wk.keep, 0);
@@ -126,6 +138,8 @@ static void on_order(struct str s)
 		try_taken(s.p + 6);
 	else if (str_eq(s, STR("script")))
 		run_script();
+	else if (str_eq(s, STR("connections")))
+		many_connections();
 	else if (str_eq(s, STR("who am i")))
 		tell("uid=%d nnp=%d", (int)geteuid(), prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 	else
@@ -394,6 +408,17 @@ static void names_who_has_the_port(void **state)
 	assert_int_equal(keeper_code(), 0);
 }
 
+static void no_connection_is_forgotten(void **state)
+{
+	start_keeper("live", NULL, "nobody");
+	hear_ready();
+	to_worker("connections");
+	hear("connections ");
+	assert_string_equal(heard, "connections failed=0");
+	assert_int_equal(kill(keeper_pid, SIGTERM), 0);
+	assert_int_equal(keeper_code(), 0);
+}
+
 static pid_t find_runner(void)
 {
 	char cmd[200];
@@ -507,6 +532,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(outlives_its_worker),
 	    cmocka_unit_test(poison_is_dropped),
 	    cmocka_unit_test(names_who_has_the_port),
+	    cmocka_unit_test(no_connection_is_forgotten),
 	    cmocka_unit_test(the_runner_is_started_again),
 	    cmocka_unit_test(everyone_has_his_user),
 	    cmocka_unit_test(root_runs_no_scripts),

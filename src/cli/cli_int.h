@@ -153,6 +153,8 @@ struct worker {
 	struct sip *sip;
 	struct api *api;
 	struct web *web;
+	struct client *client;
+	uint32_t trusted; /* edition of the services + 1 whose origins the client knows */
 	struct listener_place sip_at[PARAM_SIP_MAX];
 	struct addr http_at, advertise;
 	int http_fd, run_fd, ready_fd;
@@ -178,6 +180,7 @@ const uint8_t *wire_sid_of(void *arg, handle owner);
 void wire_keep_fd(void *arg, int fd);
 void wire_run_fd(void *arg, int fd);
 void wire_mail_fd(void *arg, int fd);
+void wire_trust(struct worker *w);
 void wire_facts(void *arg, struct api_facts *ret);
 void wire_drain_due(struct timer *t, void *arg, int64_t now_ms);
 /* hello.c */

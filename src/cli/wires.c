@@ -17,6 +17,7 @@
 #include "sip/sip.h"
 #include "store/store.h"
 #include "verb/verb.h"
+#include "web/web.h"
 
 #define BYE_GRACE_MS 5000 /* how long the answers to our BYEs are waited for at the end */
 #define UP_ROOM      65536
@@ -126,6 +127,7 @@ static void on_turn(void *arg, int64_t now_ms)
 	sip_turn(w->sip, now_ms);
 	calls_turn(w->calls, now_ms);
 	verbs_turn(w->verbs, now_ms);
+	wire_trust(w);
 	w->n_calls = calls_count(w->calls);
 	poison_idle(w); /* timers and the runner's news marked their calls; whatever ends us between two turns is nobody's doing */
 	if (w->stops && (calls_count(w->calls) == 0 || w->stops > 1))
@@ -355,6 +357,64 @@ static int out_sound(void *arg, const struct media_cmd *c, int fd)
 	return r;
 }
 
+/* The times of [web] stand before what the URL's own fragment says: of two the later one counts. */
+static int fetch_timed(struct worker *w, const struct fetch *f)
+{
+	struct fetch timed = *f;
+	struct str own, bare = str_cut(f->url, '#', &own);
+	size_t cap = f->url.n + 128;
+	struct out o = {.p = malloc(cap), .cap = cap};
+	int r;
+
+	if (!o.p)
+		return -ENOMEM;
+	out_str(&o, bare);
+	out_f(&o, "#ct=%llu&rt=%llu&tt=%llu&rc=%llu", (unsigned long long)w->p.web_connect_ms, (unsigned long long)w->p.web_read_ms,
+	      (unsigned long long)w->p.web_total_ms, (unsigned long long)w->p.web_retries);
+	if (own.n)
+		out_c(&o, '&');
+	out_str(&o, own);
+	timed.url = out_view(&o);
+	r = client_fetch(w->client, &timed);
+	free(o.p);
+	return r;
+}
+
+static int out_fetch(void *arg, const struct fetch *f)
+{
+	struct worker *w = arg;
+
+	return w->client ? fetch_timed(w, f) : -EAGAIN;
+}
+
+static void out_fetch_drop(void *arg, const uint8_t token[16])
+{
+	struct worker *w = arg;
+
+	if (w->client)
+		client_drop(w->client, token);
+}
+
+/* Origins that the operator named: whoever's reply names them, they may be asked. */
+void wire_trust(struct worker *w)
+{
+	const char *urls[1024];
+	const struct number *num;
+	int n = 0;
+
+	if (!w->client || w->trusted == services_edition(w->services) + 1)
+		return;
+	w->trusted = services_edition(w->services) + 1;
+	for (size_t at = 0; (num = services_each(w->services, &at)) && n + 2 <= (int)N_ELEMENTS(urls);) {
+		if (num->web && num->web->voice_url[0])
+			urls[n++] = num->web->voice_url;
+		if (num->web && num->web->fallback_url[0])
+			urls[n++] = num->web->fallback_url;
+	}
+	if (client_trust(w->client, urls, n))
+		log_line(LOG_WARN, "web: the origins of the numbers could not be told to the client; replies that name them may be refused");
+}
+
 static int out_outbox_put(void *arg, const struct outbox_post *p)
 {
 	struct worker *w = arg;
@@ -391,7 +451,7 @@ static int out_outbox_mark(void *arg, const struct outbox_mark *k)
 
 const struct verb_out *wire_verb_out(struct worker *w)
 {
-	static struct verb_out o = {.run = out_run, .sound = out_sound, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark};
+	static struct verb_out o = {.run = out_run, .sound = out_sound, .fetch = out_fetch, .fetch_drop = out_fetch_drop, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark};
 
 	o.arg = w;
 	return &o;
@@ -495,13 +555,18 @@ void wire_mail_fd(void *arg, int fd)
 		uint32_t tag;
 		struct store_ack ack;
 		struct store_post post;
+		struct fetched fetched;
 		char bytes[STORE_POST_MAX]; /* the largest of all */
 	} m;
 	struct media_event e;
 	ssize_t n;
+	int memfd;
 
-	while ((n = mailbox_take(w->up, &m, sizeof(m), NULL)) > 0) {
+	while ((n = mailbox_take(w->up, &m, sizeof(m), &memfd)) > 0) {
 		switch (m.tag) {
+		case MAIL_WEB:
+			verbs_fetched(w->verbs, &m.fetched, memfd, net_now_ms(w->net));
+			break;
 		case MAIL_STORE + STORE_ROWS:
 			calls_stored(w->calls, m.ack.sid, m.ack.end);
 			break;

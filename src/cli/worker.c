@@ -26,6 +26,7 @@
 #include "web/web.h"
 
 #define UP_BYTES      (4u << 20)
+#define CACHE_BYTES   (64u << 20) /* of sounds from the web */
 #define HEAP_A_CALL   32768u
 #define HEAP_MIN      (8u << 20)
 #define HEAP_MAX      (1u << 30)
@@ -275,6 +276,21 @@ static int open_numbers(struct worker *w)
 	return r ? fault("the numbers of the configuration", r) : 0;
 }
 
+static int open_client(struct worker *w)
+{
+	struct cidr allow[PARAM_NET_MAX];
+	struct client_opts o = {.up = w->up, .up_tag = MAIL_WEB, .product = "Hookswitch/" HOOKSWITCH_VERSION, .allow = allow, .cache_bytes = CACHE_BYTES};
+	int r;
+
+	for (int i = 0; i < w->p.n_web_allow; i++)
+		if (cidr_parse(str_z(w->p.web_allow[i]), &allow[o.n_allow++]))
+			return fault("web.allow", EINVAL);
+	memcpy(o.auth_token, w->account.token, sizeof(o.auth_token));
+	r = client_open(w->web, &o, &w->client);
+	wire_trust(w);
+	return r ? fault("the HTTP client", r) : 0;
+}
+
 static int open_web(struct worker *w)
 {
 	struct api_opts o = {.trace_mem = w->trace_mem, .trace_size = w->trace_size, .version = HOOKSWITCH_VERSION, .facts = wire_facts, .facts_arg = w};
@@ -287,7 +303,7 @@ static int open_web(struct worker *w)
 	if (!w->api)
 		return fault("the HTTP interface", ENOMEM);
 	r = web_start(&web, &w->web);
-	return r ? fault("the HTTP interface", r) : 0;
+	return r ? fault("the HTTP interface", r) : open_client(w);
 }
 
 static int open_links(struct worker *w)
@@ -380,6 +396,7 @@ static int worker_open(struct worker *w)
 static void worker_close(struct worker *w)
 {
 	reload_close(w);
+	client_close(w->client);
 	web_stop(w->web);
 	api_free(w->api);
 	sip_free(w->sip);

@@ -7,7 +7,8 @@
 #include "verb/inside.h"
 
 #define TIMEOUT_MAX 86400
-#define DIGITS_MAX  (sizeof(((struct app_record *)0)->gather) - 2)
+_Static_assert(sizeof(((struct app_record *)0)->gather) >= 122, "gather: LIMIT_GATHER digits and the key that ends them");
+#define DIGITS_MAX limit_of(LIMIT_GATHER)
 
 struct terms {
 	int64_t timeout_ms;
@@ -96,7 +97,7 @@ static void terms_read(struct run *r, const struct node *n, struct terms *t)
 {
 	*t = (struct terms){.finish = finish_key(r, n)};
 	t->timeout_ms = (int64_t)number(r, n, "timeout", 5, TIMEOUT_MAX, 13313) * 1000;
-	t->n_digits = MIN(number(r, n, "numDigits", DIGITS_MAX, UINT32_MAX, 13314), (uint64_t)DIGITS_MAX);
+	t->n_digits = MIN(number(r, n, "numDigits", DIGITS_MAX, UINT32_MAX, 13314), DIGITS_MAX);
 	t->on_empty = flag(r, n, "actionOnEmptyResult", false);
 	t->barge = flag(r, n, "bargeIn", true);
 	input(r, n, t);

@@ -188,7 +188,7 @@ void web_waits(struct run *r);                                                /*
 void web_due(struct run *r);                                                  /* filler and hedge whose time has come */
 void web_won(struct run *r);                                                  /* a document came: who is still asked has lost */
 void web_drop(struct run *r, const uint8_t token[16]);
-void web_jar(struct run *r, const struct told *t, int fd);
+void web_heard(struct run *r, const struct told *t, int fd); /* its cookies; what it did not understand of the URL */
 int web_again(struct run *r);                                                 /* asks once more for what was answered, by the same token */
 struct run *waited_find(struct verbs *v, const uint8_t token[16], struct waited **ret);
 int waited_on(struct run *r, struct waited *w, const uint8_t token[16]) _must_;

@@ -503,7 +503,7 @@ enum step request_answer(struct run *r, const struct told *t, int fd)
 	request_unwatch(r);
 	r->unsent = false;
 	if (web)
-		web_jar(r, t, fd);
+		web_heard(r, t, fd);
 	if (t->fault) {
 		reply_trace(r, t->status, STR_NONE, t, STR_NONE);
 		s = request_fail(r, t, t->fault, t->why);

@@ -186,7 +186,7 @@ enum step web_begin(struct run *r, const struct request *q)
 }
 
 /* The jar of the call stands behind the body. It is committed with what is done next. */
-void web_jar(struct run *r, const struct told *t, int fd)
+static void jar_keep(struct run *r, const struct told *t, int fd)
 {
 	char *buf = fd >= 0 && t->cookies_n && t->cookies_n <= limit_of(LIMIT_CALL_TEXT) ? malloc(t->cookies_n) : NULL;
 
@@ -195,6 +195,16 @@ void web_jar(struct run *r, const struct told *t, int fd)
 	if (pread(fd, buf, t->cookies_n, (off_t)t->n) != (ssize_t)t->cookies_n || call_keep(r->c, &call_app(r->c)->cookies, str_n(buf, t->cookies_n)) < 0)
 		call_note(r->c, TRACE_NOTE, 0, STR("there is no room for the call's cookies: they stay as they were"));
 	free(buf);
+}
+
+void web_heard(struct run *r, const struct told *t, int fd)
+{
+	struct str what, code = str_cut(str_z(t->why), ':', &what);
+	uint64_t n;
+
+	jar_keep(r, t, fd);
+	if (!t->fault && what.n && str_u64(code, UINT32_MAX, &n) == 0)
+		run_warn(r, (uint32_t)n, 0, "%.*s", STR_ARG(str_trim(what)));
 }
 
 /* ---- the fallback ---- */
@@ -298,7 +308,7 @@ static enum step hedge_answer(struct run *r, const struct told *t, int fd)
 		reply_trace(r, t->status, STR_NONE, t, STR_NONE);
 		s = request_fail(r, t, t->fault, t->why);
 	} else {
-		web_jar(r, t, fd);
+		web_heard(r, t, fd);
 		s = request_take(r, t, fd);
 	}
 	r->hedging = false;

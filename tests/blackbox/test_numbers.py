@@ -102,3 +102,81 @@ class OldDialect(unittest.TestCase):
             self.assertRegex(verbs[0]['payload'] if 'payload' in verbs[0] else str(verbs[0]), 'Play>demo-nogo')
             s.call('101', '--duration', '1')
             self.assertIn('12102', s.trace())
+
+
+class Lint(unittest.TestCase):
+    """What lint says is what the calls would meet."""
+
+    def lint(self, text, *args, name='-'):
+        r = subprocess.run([hs.BINARY, 'lint', name, *args], input=text.encode(), capture_output=True, timeout=20)
+        return r.returncode, (r.stdout + r.stderr).decode()
+
+    def test_each_fault_has_line_level_code_and_mend(self):
+        code, out = self.lint('<Response>\n<Say loop="x">a</Say>\n<Foo/>\n<Hangup/>\n<Pause/>\n</Response>')
+        self.assertEqual(code, 0)
+        self.assertEqual([l.split(' (')[0].split(': ', 2)[:2] for l in out.splitlines()[:-1]],
+                         [['stdin:2', 'warning 13510'], ['stdin:3', 'warning 12200'], ['stdin:5', 'warning 90015']])
+        self.assertIn('; see the list of verbs', out)
+        self.assertTrue(out.endswith('stdin: 0 errors, 3 warnings\n'))
+        self.assertEqual(self.lint('<Response><Foo/></Response>', '--strict')[0], 1)
+
+    def test_exit_status(self):
+        for text, args, code, what in (('<Response/>', (), 0, '0 errors, 0 warnings'), ('<Response>', (), 1, 'error 12100'), ('<response/>', (), 1, 'error 12102'),
+                                       ('', ('--type', 'text/xml'), 1, 'error 11770'), ('x', ('--type', 'image/png'), 1, 'error 12300'), ('hello', (), 0, '0 errors'),
+                                       ('<Response><Dial>1</Dial></Response>', (), 1, 'stdin:1: error 13750'), ('Content-Type: text/xml\n\n<Response><Foo/></Response>', (), 0, '12200'),
+                                       ('<Response>' + ' ' * 65536 + '</Response>', (), 1, 'error 11750'), ('<Response><Redirect>a</Redirect></Response>', (), 0, '15004'),
+                                       ('<Response><Redirect>a</Redirect></Response>', ('--base', 'http://h/'), 0, '0 warnings')):
+            with self.subTest(text=text[:60], args=args):
+                got = self.lint(text, *args)
+                self.assertEqual(got[0], code, got[1])
+                self.assertIn(what, got[1])
+        self.assertEqual(self.lint('', name='/nonexistent')[0], 2)
+        self.assertEqual(self.lint('', name='http://127.0.0.1:9/')[0], 2)
+        self.assertEqual(self.lint('', '--nothing')[0], 64)
+
+    def test_files_of_the_services_folder(self):
+        folder = os.path.join(hs.ROOT, 'services')
+        for name in sorted(n for n in os.listdir(folder) if n.endswith(('.xml', '.txt'))):
+            code, out = self.lint('', '--strict', name=os.path.join(folder, name))
+            self.assertEqual(code, 0, out)
+
+    def test_url(self):
+        import http.server
+        import threading
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path == '/away':
+                    self.send_response(302)
+                    self.send_header('Location', '/there')
+                    self.end_headers()
+                    return
+                body = b'<Response><Redirect>next</Redirect><Pause/></Response>' if self.path == '/there' else b'gone'
+                self.send_response(200 if self.path == '/there' else 500)
+                self.send_header('Content-Type', 'text/xml')
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):
+                body = b'<Response><Say>%s</Say></Response>' % self.rfile.read(int(self.headers['Content-Length'])).split(b'=')[1]
+                self.send_response(200)
+                self.send_header('Content-Type', 'text/xml')
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = 'http://127.0.0.1:%d' % server.server_port
+        try:
+            code, out = self.lint('', name=url + '/away#ct=100')
+            self.assertEqual((code, '90015' in out, '15004' in out), (0, True, False), out)  # the base is where it came from
+            code, out = self.lint('', name=url + '/x')
+            self.assertEqual((code, 'error 11200' in out), (1, True), out)
+            self.assertIn('13512', self.lint('', '--form', 'Digits=', name=url + '/')[1])
+            self.assertIn(' 0 warnings', self.lint('', '--form', 'Digits=1', name=url + '/')[1])
+        finally:
+            server.shutdown()
+            server.server_close()

@@ -41,7 +41,7 @@ LIBRARIES = {
     r"sndfile\.h": ["keeper", "cli"],
     r"spandsp\.h": ["media"],
     r"speex/.*": ["media", "keeper"],
-    r"pthread\.h": ["base", "net", "media", "store", "web", "keeper"],
+    r"pthread\.h": ["base", "net", "media", "store", "web", "keeper", "cli"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 

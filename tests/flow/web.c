@@ -123,6 +123,7 @@ static void redirect_with_time(void **state)
 	world_section(w, "100", "voice_url", S "/voice");
 	PAGE("/voice", "<Say>a</Say><Pause/><Redirect>/voice</Redirect>");
 	up(w);
+	a_talk(w, true); /* a phone that is not heard is asked whether it is there */
 	world_run(w, 200000);
 	assert_in_range(world_web_asked(w, S "/voice"), 105, 150);
 	a_request(w, "BYE", "", "");

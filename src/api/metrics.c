@@ -67,16 +67,16 @@ static void services(struct text_buf *b)
 	head(b, requests, "counter", "Requests for a document, by the number that answers.");
 	for (size_t at = 0; stats_each(&at, &s);) {
 		label(s.name, name, sizeof(name));
-		text_f(b, "%s{service=\"%s\",result=\"ok\"} %llu\n%s{service=\"%s\",result=\"failed\"} %llu\n", requests, name, (unsigned long long)s.ok, requests, name,
-		       (unsigned long long)s.failed);
+		text_f(b, "%s{service=\"%s\",result=\"ok\"} %llu\n%s{service=\"%s\",result=\"failed\"} %llu\n", requests, name, (unsigned long long)s.ok,
+		       requests, name, (unsigned long long)s.failed);
 	}
 	head(b, seconds, "histogram", "How long a request for a document took.");
 	for (size_t at = 0; stats_each(&at, &s);) {
 		snprintf(labels, sizeof(labels), "service=\"%s\",", label(s.name, name, sizeof(name)));
+		unsigned long long n = s.ok + s.failed;
 		buckets(b, seconds, labels, s.bucket, stats_ms, 1e3);
-		text_f(b, "%s_bucket{%sle=\"+Inf\"} %llu\n", seconds, labels, (unsigned long long)(s.ok + s.failed));
-		text_f(b, "%s_sum{service=\"%s\"} %.3f\n%s_count{service=\"%s\"} %llu\n", seconds, name, (double)s.sum_ms / 1e3, seconds, name,
-		       (unsigned long long)(s.ok + s.failed));
+		text_f(b, "%s_bucket{%sle=\"+Inf\"} %llu\n", seconds, labels, n);
+		text_f(b, "%s_sum{service=\"%s\"} %.3f\n%s_count{service=\"%s\"} %llu\n", seconds, name, (double)s.sum_ms / 1e3, seconds, name, n);
 	}
 }
 
@@ -106,7 +106,8 @@ static void queues(struct text_buf *b, const struct api_facts *f)
 	one(b, "hookswitch_outbox_in_flight", "gauge", "Status callbacks that are being sent.", f->outbox_in_flight);
 	head(b, "hookswitch_mailbox_room_bytes", "gauge", "Room for messages to a thread.");
 	for (int i = 0; i < f->n_boxes; i++)
-		text_f(b, "hookswitch_mailbox_room_bytes{box=\"%s\"} %llu\n", label(f->boxes[i].name, name, sizeof(name)), (unsigned long long)f->boxes[i].room);
+		text_f(b, "hookswitch_mailbox_room_bytes{box=\"%s\"} %llu\n", label(f->boxes[i].name, name, sizeof(name)),
+		       (unsigned long long)f->boxes[i].room);
 }
 
 /* Field `nth` of /proc/self/stat, counted behind the name in brackets, which may hold anything. */

@@ -99,7 +99,8 @@ bool stats_each(size_t *at, struct stats_service *ret)
 
 void stats_media_get(struct stats_media *ret)
 {
-	*ret = (struct stats_media){.in = get(&media_in), .lost = get(&media_lost), .concealed = get(&media_concealed), .calls = get(&jitter_n), .sum_us = get(&jitter_sum)};
+	*ret = (struct stats_media){
+	    .in = get(&media_in), .lost = get(&media_lost), .concealed = get(&media_concealed), .calls = get(&jitter_n), .sum_us = get(&jitter_sum)};
 	for (int i = 0; i < STATS_BUCKETS; i++)
 		ret->bucket[i] = get(&jitter_bucket[i]);
 }

@@ -17,8 +17,8 @@
 #define FLIGHTS_MAX 2048 /* sent, and marked but not yet in the table */
 #define BAD_MAX     256
 #define URL_BYTES   4096
-#define TURN_URLS   128  /* URLs looked at in one turn */
-#define LOOK_MS     1000 /* between counts, and between tries at a table that cannot be read */
+#define TURN_URLS   128   /* URLs looked at in one turn */
+#define LOOK_MS     1000  /* between counts, and between tries at a table that cannot be read */
 #define CLOCK_MS    60000 /* UTC is looked at again: it may have been set */
 #define FULL_MS     50
 #define UP_LEAVE    (1u << 20) /* room that stays for others in the mailbox upward */
@@ -38,7 +38,7 @@ struct outbox {
 	size_t n;
 	uint64_t bad[BAD_MAX]; /* URLs whose last outcome was none, newest last */
 	size_t n_bad;
-	char at[URL_BYTES];    /* the URL whose turn was last */
+	char at[URL_BYTES]; /* the URL whose turn was last */
 	bool news;
 	int64_t next_utc_ms, counted_ms;
 	bool uncounted; /* the table has changed since */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store: the thread that writes. Rows (of calls, of the outbox, and what became of these) come by mailbox from any thread, are gathered for at most 250 ms or 256 rows, and go to the driver in one commit; only then is each
- * acknowledged, in the order in which it came. A row that cannot be written (full disk, failing disk) is kept and tried again each second for as long as it takes, said once in the
- * log; meanwhile rows pile up in the box until store_room is 0, and then no new calls are taken: nothing is lost and nothing grows.
+ * store: the thread that writes. Rows (of calls, of the outbox, and what became of these) come by mailbox from any thread, are gathered for at most 250 ms or 256 rows, and go
+ * to the driver in one commit; only then is each acknowledged, in the order in which it came. A row that cannot be written (full disk, failing disk) is kept and tried again each
+ * second for as long as it takes, said once in the log; meanwhile rows pile up in the box until store_room is 0, and then no new calls are taken: nothing is lost and nothing grows.
  *
  * What is not acknowledged still stands in the slab, so a death of this thread or of the process loses no row: it is sent again, and the driver takes it twice gladly.
  */
@@ -32,7 +32,7 @@ struct store {
 	int stop; /* eventfd: store_close rings it */
 	pthread_t thread;
 	struct outbox *outbox;
-	int64_t outbox_ms; /* when it is looked at again; boottime */
+	int64_t outbox_ms;                    /* when it is looked at again; boottime */
 	_Alignas(16) char bytes[BATCH_BYTES]; /* of the batch */
 	size_t n_bytes;
 	struct store_msg *batch[GROUP_ROWS];
@@ -231,7 +231,8 @@ size_t store_room(struct store *s)
 
 void store_facts(struct store *s, struct store_facts *ret)
 {
-	*ret = (struct store_facts){.failing = s->failing, .pending = outbox_pending(s->outbox), .in_flight = outbox_in_flight(s->outbox), .room_bytes = mailbox_room(s->box)};
+	*ret = (struct store_facts){
+	    .failing = s->failing, .pending = outbox_pending(s->outbox), .in_flight = outbox_in_flight(s->outbox), .room_bytes = mailbox_room(s->box)};
 }
 
 void store_close(struct store *s)

@@ -17,7 +17,8 @@ static const char *const sqls[SQL_N] = {
     [SQL_PUT] = "INSERT INTO outbox (token, call_sid, account_sid, url, method, form, attempt, next_utc, state, date_created)"
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9) ON CONFLICT (token) DO NOTHING",
     [SQL_AGAIN] = "UPDATE outbox SET attempt = ?2, http_status = ?3, next_utc = ?4 WHERE token = ?1 AND state = 'pending'",
-    [SQL_DONE] = "UPDATE outbox SET attempt = ?2, http_status = ?3, state = ?4, date_done = ?5, form = NULL, next_utc = NULL WHERE token = ?1 AND state = 'pending'",
+    [SQL_DONE] =
+	"UPDATE outbox SET attempt = ?2, http_status = ?3, state = ?4, date_done = ?5, form = NULL, next_utc = NULL WHERE token = ?1 AND state = 'pending'",
     [SQL_URL] = "SELECT url FROM outbox WHERE state = 'pending' AND url > ?1 ORDER BY url LIMIT 1",
     [SQL_DUE] = "SELECT token, call_sid, account_sid, url, method, form, attempt, date_created FROM outbox"
 		" WHERE state = 'pending' AND url = ?1 AND next_utc <= ?2 ORDER BY next_utc",

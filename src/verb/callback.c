@@ -68,7 +68,8 @@ static void line_print(struct out *o, const struct line *l)
 
 static bool line_read(struct str s, struct line *ret)
 {
-	struct str token = str_cut(s, ' ', &s), event = str_cut(s, ' ', &s), number = str_cut(s, ' ', &s), utc = str_cut(s, ' ', &s), method = str_cut(s, ' ', &s);
+	struct str token = str_cut(s, ' ', &s), event = str_cut(s, ' ', &s), number = str_cut(s, ' ', &s), utc = str_cut(s, ' ', &s),
+		   method = str_cut(s, ' ', &s);
 	char sid[35] = "CA";
 
 	if (token.n != 32 || str_u64(event, N_ELEMENTS(events) - 1, &ret->event) || str_u64(number, UINT32_MAX, &ret->number) ||

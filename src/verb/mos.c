@@ -7,8 +7,8 @@
  */
 #include "verb/inside.h"
 
-#define R_BEST  93.2
-#define BPL     25.1
+#define R_BEST   93.2
+#define BPL      25.1
 #define CODEC_MS 25.0
 
 double mos_estimate(uint32_t packets, uint32_t lost, uint32_t jitter_us, uint32_t rtt_us)

@@ -25,7 +25,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void all_events(struct world *w) { world_section(w, "100", "status_callback_event", "initiated ringing answered completed"); }
+static void all_events(struct world *w)
+{
+	world_section(w, "100", "status_callback_event", "initiated ringing answered completed");
+}
 
 static void call_and_end(struct world *w)
 {
@@ -41,7 +44,10 @@ static void call_and_end(struct world *w)
 	assert_int_equal(world_calls(w), 0);
 }
 
-static const char *said(struct world *w, int i, const char *name) { return form_of(desk_got(world_desk(w), i)->form, name); }
+static const char *said(struct world *w, int i, const char *name)
+{
+	return form_of(desk_got(world_desk(w), i)->form, name);
+}
 
 static uint64_t number(const char *s)
 {
@@ -110,7 +116,10 @@ static void each_event_in_order(void **state)
 
 static void final_words(void **state)
 {
-	static const struct { const char *doc, *status, *code, *by; int sip; } v[] = {
+	static const struct {
+		const char *doc, *status, *code, *by;
+		int sip;
+	} v[] = {
 	    {"<Response><Reject reason=\"busy\"/></Response>", "busy", "486", "service", 486},
 	    {"<Response><Reject/></Response>", "no-answer", "404", "service", 404},
 	};
@@ -305,12 +314,30 @@ static void killed_at(void **state, enum desk_hold at, bool twice)
 	}
 }
 
-static void killed_before_the_row(void **state) { killed_at(state, DESK_HOLDS_ROWS, false); }
-static void killed_before_the_acknowledgement(void **state) { killed_at(state, DESK_HOLDS_ACKS, true); }
-static void killed_before_it_is_due(void **state) { killed_at(state, DESK_HOLDS_DUE, false); }
-static void killed_before_it_is_sent(void **state) { killed_at(state, DESK_HOLDS_SENT, false); }
-static void killed_before_the_answer(void **state) { killed_at(state, DESK_HOLDS_ANSWERS, true); }
-static void killed_before_the_mark(void **state) { killed_at(state, DESK_HOLDS_MARKS, true); }
+static void killed_before_the_row(void **state)
+{
+	killed_at(state, DESK_HOLDS_ROWS, false);
+}
+static void killed_before_the_acknowledgement(void **state)
+{
+	killed_at(state, DESK_HOLDS_ACKS, true);
+}
+static void killed_before_it_is_due(void **state)
+{
+	killed_at(state, DESK_HOLDS_DUE, false);
+}
+static void killed_before_it_is_sent(void **state)
+{
+	killed_at(state, DESK_HOLDS_SENT, false);
+}
+static void killed_before_the_answer(void **state)
+{
+	killed_at(state, DESK_HOLDS_ANSWERS, true);
+}
+static void killed_before_the_mark(void **state)
+{
+	killed_at(state, DESK_HOLDS_MARKS, true);
+}
 
 /* After the restart nothing is known of the call any more but the row: it is sent with its token. */
 static void row_outlives_its_call(void **state)

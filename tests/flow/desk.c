@@ -12,9 +12,9 @@
 #include "verb/verb.h"
 #include "web/web.h"
 
-#define ROWS_MAX  512
-#define GOTS_MAX  1024
-#define AT_ONCE   64
+#define ROWS_MAX 512
+#define GOTS_MAX 1024
+#define AT_ONCE  64
 
 struct row {
 	struct desk_row r;
@@ -53,11 +53,26 @@ struct desk *desk_new(void)
 	return d;
 }
 
-void desk_free(struct desk *d) { free(d); }
-void desk_hold(struct desk *d, enum desk_hold h) { d->hold = h; }
-void desk_full(struct desk *d, int n) { d->full = n; }
-int desk_gots(const struct desk *d) { return d->n_gots; }
-const struct desk_got *desk_got(const struct desk *d, int i) { return &d->gots[i]; }
+void desk_free(struct desk *d)
+{
+	free(d);
+}
+void desk_hold(struct desk *d, enum desk_hold h)
+{
+	d->hold = h;
+}
+void desk_full(struct desk *d, int n)
+{
+	d->full = n;
+}
+int desk_gots(const struct desk *d)
+{
+	return d->n_gots;
+}
+const struct desk_got *desk_got(const struct desk *d, int i)
+{
+	return &d->gots[i];
+}
 
 void desk_says(struct desk *d, int status, int ms)
 {
@@ -73,7 +88,10 @@ int desk_rows(const struct desk *d)
 		n += d->rows[i].in_table;
 	return n;
 }
-const struct desk_row *desk_row(const struct desk *d, int i) { return &d->rows[i].r; }
+const struct desk_row *desk_row(const struct desk *d, int i)
+{
+	return &d->rows[i].r;
+}
 
 static struct row *find(struct desk *d, const uint8_t token[16])
 {
@@ -198,7 +216,8 @@ static void due_turn(struct desk *d, struct verbs *v, int64_t now_ms)
 		n += d->rows[i].flying;
 	for (int i = 0; i < d->n_rows && n < AT_ONCE && d->hold != DESK_HOLDS_DUE; i++) {
 		struct row *r = &d->rows[i];
-		struct outbox_post p = {.made_ms = r->made_ms, .get = r->r.get, .attempt = (uint16_t)r->r.attempt, .url = str_z(r->r.url), .form = str_z(r->r.form)};
+		struct outbox_post p = {
+		    .made_ms = r->made_ms, .get = r->r.get, .attempt = (uint16_t)r->r.attempt, .url = str_z(r->r.url), .form = str_z(r->r.form)};
 
 		if (!r->in_table || r->flying || r->r.state != OUTBOX_PENDING || r->next_ms > now_ms)
 			continue;

@@ -131,7 +131,8 @@ static void sample_read(struct str line, struct str family, struct str type)
 static const struct sample *find(const char *name, const char *labels, double le)
 {
 	for (int i = 0; i < n_samples; i++)
-		if (!strcmp(samples[i].name, name) && !strcmp(samples[i].labels, labels) && (le <= 0 || (samples[i].le > le * .999 && samples[i].le < le * 1.001)))
+		if (!strcmp(samples[i].name, name) && !strcmp(samples[i].labels, labels) &&
+		    (le <= 0 || (samples[i].le > le * .999 && samples[i].le < le * 1.001)))
 			return &samples[i];
 	return NULL;
 }
@@ -267,7 +268,8 @@ static void test_numbers(void **state)
 	assert_true(find("hookswitch_service_request_seconds_bucket", "service=100;", 0.01)->value == 3);
 	assert_true(find("hookswitch_service_request_seconds_bucket", "service=100;", 15)->value == 3);
 	assert_true(number("hookswitch_service_request_seconds_count", "service=100;") == 4);
-	assert_true(number("hookswitch_service_request_seconds_sum", "service=100;") > 15.015 && number("hookswitch_service_request_seconds_sum", "service=100;") < 15.017);
+	assert_true(number("hookswitch_service_request_seconds_sum", "service=100;") > 15.015 &&
+		    number("hookswitch_service_request_seconds_sum", "service=100;") < 15.017);
 	assert_true(number("hookswitch_media_packets_total", "") == 150);
 	assert_true(number("hookswitch_media_lost_packets_total", "") == 7);
 	assert_true(number("hookswitch_media_concealed_frames_total", "") == 3);

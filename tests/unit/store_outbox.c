@@ -207,7 +207,8 @@ static void test_once(void **state)
 	assert_int_equal(kept(p), 1);
 	assert_int_equal(due(p, 400, NULL), 0);
 	expect(p, "SELECT token, call_sid, account_sid, url, method, form, attempt, state, http_status, date_done FROM outbox",
-	       "01000000000000000000000000000000|CAca000000000000000000000000000000|ACac000000000000000000000000000000|http://a/x|GET|CallSid=CA&n=1|0|pending|NULL|NULL");
+	       "01000000000000000000000000000000|CAca000000000000000000000000000000|ACac000000000000000000000000000000|http://a/"
+	       "x|GET|CallSid=CA&n=1|0|pending|NULL|NULL");
 	mark(p, 1, POST_ANSWERED, 1, 0);
 	mark(p, 1, POST_FAILED, 6, 0); /* too late: it has its outcome */
 	mark(p, 1, POST_PENDING, 7, 0);
@@ -294,7 +295,13 @@ static void test_bounded_and_fair(void **state)
 	struct store_facts f;
 
 	for (uint32_t i = 0; i < 600; i++)
-		assert_int_equal(put(p, 2 + i, i < 500 ? "http://down/x" : i < 520 ? "http://b/x" : i < 540 ? "http://c/x" : i < 560 ? "http://d/x" : "http://e/x"), 0);
+		assert_int_equal(put(p, 2 + i,
+				     i < 500   ? "http://down/x"
+				     : i < 520 ? "http://b/x"
+				     : i < 540 ? "http://c/x"
+				     : i < 560 ? "http://d/x"
+					       : "http://e/x"),
+				 0);
 	while (n < 64 && (x = due(p, WAIT_MS, NULL)) != 0) {
 		assert_false(seen[x]);
 		seen[x] = true;
@@ -374,8 +381,11 @@ static void test_migration(void **state)
 	char got[64];
 
 	close_here(p);
-	ask(p->db, "DROP TABLE outbox; INSERT INTO calls (sid, account_sid, \"to\", \"from\", status, direction, date_created, date_updated) VALUES ('CA1','AC1','t','f','completed','inbound',1,2);"
-		   "PRAGMA user_version = 1", got, sizeof(got));
+	ask(p->db,
+	    "DROP TABLE outbox; INSERT INTO calls (sid, account_sid, \"to\", \"from\", status, direction, date_created, date_updated) VALUES "
+	    "('CA1','AC1','t','f','completed','inbound',1,2);"
+	    "PRAGMA user_version = 1",
+	    got, sizeof(got));
 	open_here(p);
 	assert_int_equal(put(p, 8, "http://a/x"), 0);
 	assert_int_equal(kept(p), 8);
@@ -396,7 +406,8 @@ static void test_too_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_once), TEST(test_again_after), TEST(test_restart), TEST(test_a_day_old), TEST(test_bounded_and_fair), TEST(test_killed), TEST(test_migration), TEST(test_too_large),
+	    TEST(test_once),   TEST(test_again_after), TEST(test_restart),   TEST(test_a_day_old), TEST(test_bounded_and_fair),
+	    TEST(test_killed), TEST(test_migration),   TEST(test_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers from the configuration: sections, prefixes and .url files; read again by SIGHUP, whole or not at all; kept through a restart of the worker; what is said of mistakes."""
+import http.server
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
+import urllib.parse
 
 import hs
 from hs import xml
@@ -39,7 +42,7 @@ class Numbers(unittest.TestCase):
             self.assertRegex(text, r'(?m)^ +200 +script ')
             self.assertRegex(text, r'(?m)^ +300 +web +\.\.\.@example.com/x$')
             self.assertNotIn('secret', text)
-            self.assertIn('301.url: warning 90014', text)
+            s.wait_line('301.url: warning 90014', 10, err=True)
             self.assertEqual(s.call('200')[0], 0)  # a section that only lends callbacks hides no file
             self.assertEqual(s.call('301')[0], 1)
 
@@ -92,6 +95,61 @@ class Numbers(unittest.TestCase):
             self.assertRegex(text, r'(?m)^;%s = ' % key)
 
 
+class Web(unittest.TestCase):
+    """The longest match is asked, by the method that the section names; a reload counts for the next call."""
+
+    SECONDS = 15
+
+    def test_who_is_asked(self):
+        asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                url = urllib.parse.urlsplit(self.path)
+                form = self.rfile.read(int(self.headers.get('Content-Length', 0))).decode() or url.query
+                asked.append((self.command, url.path, urllib.parse.parse_qs(form).get('Extension')))
+                body = b'<Response><Hangup/></Response>'
+                self.send_response(500 if url.path == '/bad' else 200)
+                self.send_header('Content-Type', 'text/xml')
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = 'http://127.0.0.1:%d' % server.server_port
+        config = ('[number 100]\nvoice_url = {0}/100\n[number 2...]\nvoice_url = {0}/2\nvoice_method = GET\n[number 23...]\nvoice_url = {0}/23\n[number 300]\nvoice_url = {0}/bad\n'
+                  'voice_fallback_url = {0}/fallback\nvoice_fallback_method = GET\n').format(base)
+        services = {'100': xml('<Reject/>'), '200': xml('<Hangup/>'), '400.url': base + '/400#rc=0\n', 'default': xml('<Reject reason="busy"/>')}
+        try:
+            with hs.Server(services, config) as s:
+                for number, want in (('100', [('POST', '/100')]), ('200', []), ('201', [('GET', '/2')]), ('2345', [('POST', '/23')]), ('400', [('POST', '/400')]),
+                                     ('300', [('POST', '/bad'), ('GET', '/fallback')])):
+                    with self.subTest(number=number):
+                        del asked[:]
+                        self.assertEqual(s.call(number)[0], 0, s.trace())
+                        self.assertEqual(asked, [w + ([number],) for w in want])
+                self.assertEqual(s.call('999')[0], 1)
+                with open(s.config, 'w') as f:
+                    f.write('[number 999]\nvoice_url = %s/999\n' % base)
+                mark = s.mark()
+                os.kill(s.keeper, signal.SIGHUP)
+                s.wait_line('was read again: 1', 10, err=True, after=mark)
+                s.kill_worker()
+                s.wait_line('restarted in', 10, err=True)
+                del asked[:]
+                self.assertEqual([s.call('999')[0], s.call('100')[0], s.call('201')[0]], [0, 1, 1])  # the file, and what is left
+                self.assertEqual(asked, [('POST', '/999', ['999'])])
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
 class OldDialect(unittest.TestCase):
     def test_the_seed_s_document_is_heard(self):
         doc = 'Content-Type: text/xml\n\n<reply><PlayMadiaFile>%s</PlayMadiaFile><terminate/></reply>'
@@ -141,9 +199,6 @@ class Lint(unittest.TestCase):
             self.assertEqual(code, 0, out)
 
     def test_url(self):
-        import http.server
-        import threading
-
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 if self.path == '/away':

@@ -15,7 +15,7 @@ struct row {
 	char name[STATS_NAME];
 	atomic_uint_fast64_t ok, failed, sum, bucket[STATS_BUCKETS];
 };
-static struct row rows[STATS_SERVICES + 1]; /* the last: all others */
+static struct row rows[STATS_SERVICES + 1] = {[STATS_SERVICES] = {.name = "other"}};
 static atomic_uint n_rows;
 static atomic_uint_fast64_t media_in, media_lost, media_concealed, jitter_n, jitter_sum, jitter_bucket[STATS_BUCKETS];
 
@@ -37,10 +37,8 @@ static struct row *row_of(struct str name)
 	for (unsigned i = 0; i < n; i++)
 		if (str_eq(str_z(rows[i].name), name))
 			return &rows[i];
-	if (n == STATS_SERVICES) {
-		memcpy(rows[n].name, "other", 6);
+	if (n == STATS_SERVICES)
 		return &rows[n];
-	}
 	if (name.n)
 		memcpy(rows[n].name, name.p, name.n);
 	atomic_store_explicit(&n_rows, n + 1, memory_order_release);

@@ -339,6 +339,30 @@ static void killed_before_the_mark(void **state)
 	killed_at(state, DESK_HOLDS_MARKS, true);
 }
 
+/* What stood in the record only is put again at once, not when the call ends. */
+static void put_again_while_the_call_lives(void **state)
+{
+	struct world *w = *state;
+	struct desk *d = world_desk(w);
+
+	all_events(w);
+	desk_hold(d, DESK_HOLDS_ROWS);
+	a_invite(w, "100");
+	a_wait(w, 200, 1000);
+	a_ack(w);
+	world_run(w, 300);
+	assert_int_equal(desk_rows(d), 0);
+	world_crash(w);
+	desk_hold(d, DESK_GOES);
+	world_run(w, 300);
+	assert_int_equal(world_calls(w), 1);
+	assert_int_equal(desk_rows(d), 3);
+	assert_int_equal(desk_gots(d), 3);
+	a_request(w, "BYE", "", "");
+	a_wait(w, 200, 100);
+	one_outcome(w, 4, false);
+}
+
 /* After the restart nothing is known of the call any more but the row: it is sent with its token. */
 static void row_outlives_its_call(void **state)
 {
@@ -370,6 +394,7 @@ int main(void)
 					   FLOW(killed_before_it_is_sent),
 					   FLOW(killed_before_the_answer),
 					   FLOW(killed_before_the_mark),
+					   FLOW(put_again_while_the_call_lives),
 					   FLOW(row_outlives_its_call)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

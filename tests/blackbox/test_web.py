@@ -19,6 +19,24 @@ from ways import WAYS, Case
 
 MELODY = sound.speechlike(2.0, seed=11)
 SPEECH = '[speech]\nvoice = kal\n'
+BEEP = base64.b64decode(  # MPEG layer III: one second of 440 Hz, made with libsndfile
+    '/+NIxAAAAAAAAAAAAFhpbmcAAAAPAAAAEAAAB1AAOjo6Ojo6UVFRUVFRXV1dXV1daGhoaGhodHR0dHR0dICAgICAgIuLi4uLi5eXl5eXl6KioqKioqKurq6urq66urq6urrFxcXFxcXR0dHR0dHR3d'
+    '3d3d3d6Ojo6Ojo////////AAAACkxBTUUzLjEwMAQoAAAAAAAAAAAVCCQCgCEAAZoAAAdQ2AKxpAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+    'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/+NYxAAg2Jaof0wAAQrbbt+ABe973ve96UpSlKUpe973v83c0rgmAGAGAGB8/q0AAD'
+    'vjh//wAM8z/8Df/xwD/4Bn/8cAd+AGP/w8Ad+AGP/5wB2AABh4eHh4AAAAABh4eHh4AAAAABh4eHjwAAAABGHh4eHgAAAAAGHh4eHgAAAACMPDw8eAAAAI2Hh4//ABCgAAgAMgBAGBQIAACaHOFnEN'
+    '/xlRCoxwgNXR8G3g/UD5IgMuKlwDpjhRJTA1ycaYBoAkAqKwXwXX/4BoAEACC8BSAWECDb//4iSIRQiiEej0iHw+///yERIiSIfD4hHo9OHw+//WCoiCoaLVTEFNRTMuMTAwVVVVVVVVVVVVVVVVVV'
+    'VVVVVVVVUACCQAA////9DkDI5JKkxBTUUzLjEwMKqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqAMoAAPiqN9x38YlVTEFNRTMu/+MoxNcamebC+ZRRADEwMFVVVVVVVVVVVVVV'
+    'VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVUAiAAfBcCKuUaqTEFNRTMuMTAwqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqoAigAfOAeikzVMQU1FMy4xMDBVVVVVVV'
+    'VVVVVV/+MYxNIDSIL2YcoAAFVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVAAgkAAPiqB9FWxVMQU1FMy4xMDBVVVVVVVVVVVVV/+MYxNACyIrhwABeYVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVV'
+    'VVVVVVVVAAokAAPg0JX5R6pMQU1FMy4xMDCqqqqqqqqqqqqq/+MYxM4CSIbloABYYqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqgAILAAD5wLHUmZMQU1FMy4xMDCqqqqqqqqqqqqq/+MYxM'
+    '0CGIbxoABWYqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqAAgkAAPvg/RfC1VMQU1FMy4xMDBVVVVVVVVVVVVV/+MYxM8CkIbmYABYYFVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVQAI'
+    'JAAD5aCr8o9MQU1FMy4xMDBVVVVVVVVVVVVV/+MYxM8CiIbuYABYYFVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVQAKMAAD54KLUmVMQU1FMy4xMDBVVVVVVVVVVVVV/+MYxM4CcIb2YABWYF'
+    'VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVUAiAAffC5F8LJMQU1FMy4xMDCqqqqqqqqqqqqq/+MYxM8CiIrmYABYYKqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqoAjAP////WlCtM05cA'
+    'sFYSAGUAkAcDAYDf////5wJA/+MYxM4CgIbuYABYYJnOME43f///+4KoJqISCwD8eMS6m+GTn1hMPqrjwCZ/6b3wHWHYHYJYO0YP//wT8JsBIBWCMhIxZjDf/+MYxM4CcIb2YABYYP/+OQqLpLk02J'
+    'QyNS////+i5okAw2CQD//w2CQDMhkIgP//9JwBpOANJwbVALm4H4AHlKUvFVDK4xj5/+MYxM0CKIrloABYYiJFGkSJqyEEQReQillZE0qQtRQoUMfJY6DQdKhtYKuEUsHSobgq4ROLB1Z2VcInFgan'
+    'YlOqqBp+VDXZ/+MYxNADAIrpgU0AAv////1grxEe1grxEe4K8se4K8se4KpMQU1FMy4xMDCqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq/+MYxP8eSiLDGZloAKqqqqqqqqqqqqqqqqqqqqqqqq'
+    'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq/+MoxMAX6Lacf8kAAKqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq'
+    'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq')
 
 
 class Web:
@@ -105,9 +123,10 @@ class Calls(Case):
         cls.web = Web({'/voice': voice, '/menu': menu, '/melody.wav': lambda r: (200, {'Content-Type': 'audio/wav', 'ETag': '"1"', 'Cache-Control': 'max-age=60'}, sound.wav(MELODY)),
                        '/play': doc('<Play>melody.wav</Play>'), '/broken': lambda r: (500, {}, 'no'), '/help': doc('<Play>melody.wav</Play>'), '/slow': waits,
                        '/echo': doc('<Gather numDigits="4" action="menu" timeout="30"/>'), '/audio': lambda r: (200, {'Content-Type': 'audio/wav'}, sound.wav(MELODY)),
-                       '/relative': doc('<Redirect>voice</Redirect>'), '/evil': doc('<Redirect>service:/100</Redirect>')})
+                       '/relative': doc('<Redirect>voice</Redirect>'), '/beep.mp3': lambda r: (200, {'Content-Type': 'audio/mpeg'}, BEEP), '/beep': doc('<Play>/beep.mp3</Play>'),
+                       '/evil': doc('<Redirect>service:/100</Redirect>')})
         u = cls.web.url
-        sections = {'100': '/voice', '101': '/play', '103': '/slow', '104': '/echo', '105': '/audio', '106': '/relative', '107': '/evil'}
+        sections = {'100': '/voice', '101': '/play', '103': '/slow', '104': '/echo', '105': '/audio', '106': '/relative', '107': '/evil', '108': '/beep'}
         cls.CONFIG = SPEECH + ''.join('[number %s]\nvoice_url = %s%s\n' % (n, u, p) for n, p in sections.items())
         cls.CONFIG += '[number 102]\nvoice_url = %s/broken\nvoice_fallback_url = %s/help\n' % (u, u)
         super().setUpClass()
@@ -154,6 +173,16 @@ class Calls(Case):
     def test_sound_of_the_web(self):
         self.plays('101')
 
+    def test_mp3_of_the_web(self):
+        with self.s.phone(4) as p:
+            p.call('108')
+            p.wait_bye(30)
+            x = sound.samples(p.rtp)
+        a, b = sound.extent(x, -40)
+        self.assertAlmostEqual((b - a) / sound.HZ, 1.0, delta=0.15)
+        crossings = sum(1 for u, v in zip(x[a:b], x[a + 1:b]) if u < 0 <= v)
+        self.assertAlmostEqual(crossings / ((b - a) / sound.HZ), 440, delta=10)
+
     def test_fallback(self):
         self.plays('102')
         form = self.web.wait_asked('/help')['form']
@@ -172,7 +201,7 @@ class Calls(Case):
 
 class Deaths(Calls):
     """The worker is killed: digits half typed, and a request in flight."""
-    test_menu_by_digits = test_sound_of_the_web = test_fallback = test_answer_that_is_a_sound = test_web_does_not_run_scripts = None
+    test_menu_by_digits = test_sound_of_the_web = test_mp3_of_the_web = test_fallback = test_answer_that_is_a_sound = test_web_does_not_run_scripts = None
 
     def test_half_typed(self):
         with self.s.phone(4) as p:

@@ -125,7 +125,7 @@ static void redirect_with_time(void **state)
 	up(w);
 	a_talk(w, true); /* a phone that is not heard is asked whether it is there */
 	world_run(w, 200000);
-	assert_in_range(world_web_asked(w, S "/voice"), 105, 150);
+	assert_in_range(world_web_asked(w, S "/voice"), 105, 250);
 	a_request(w, "BYE", "", "");
 	a_wait(w, 200, 100);
 	assert_false(world_told(w, "error 11215"));

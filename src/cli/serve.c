@@ -9,9 +9,11 @@
 #include "cli/cli_int.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -118,6 +120,20 @@ static bool serve_is_empty(const char *path)
 	return empty;
 }
 
+/* Two systems in one folder would both send what stands in its outbox. The descriptor is the keeper's, over the exec: the lock ends with it, however it ends. */
+static int serve_lock(const char *data)
+{
+	int fd = open(data, O_RDONLY | O_DIRECTORY); /* NOLINT(android-cloexec-open) */
+
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (fd >= 0 && errno == EWOULDBLOCK)
+		fprintf(stderr, "hookswitch: the data folder %s is in use by another Hookswitch; use --data DIR\n", data);
+	else
+		fprintf(stderr, "hookswitch: the data folder %s cannot be locked: %s; use --data DIR\n", data, strerror(errno));
+	return -EINVAL;
+}
+
 static int serve_folders(struct serve *s)
 {
 	const struct params *p = &s->config.p;
@@ -138,8 +154,14 @@ static int serve_folders(struct serve *s)
 		fprintf(stderr, "hookswitch: %s: %s\n", p->data, strerror(errno));
 		return -EINVAL;
 	}
+	if (serve_lock(p->data))
+		return -EINVAL;
 	if (account_make(p->data, s->uid, s->gid, why, sizeof(why))) {
 		fprintf(stderr, "hookswitch: the account cannot be written: %s\n", why);
+		return -EINVAL;
+	}
+	if (!stat(p->services, &st) && !S_ISDIR(st.st_mode)) {
+		fprintf(stderr, "hookswitch: %s is no folder; use --services DIR\n", p->services);
 		return -EINVAL;
 	}
 	if (s->uid == (uid_t)-1)
@@ -152,8 +174,9 @@ static int serve_folders(struct serve *s)
 		return -EINVAL;
 	}
 	if (s->config.path && !serve_reaches(s->config.path, R_OK, p->user, s->uid, s->gid))
-		fprintf(stderr, "hookswitch: warning: the user %s cannot read %s: SIGHUP will change nothing (chgrp it to that user's group and chmod g+r it)\n", p->user,
-			s->config.path);
+		fprintf(stderr,
+			"hookswitch: warning: the user %s cannot read %s: SIGHUP will change nothing (chgrp it to that user's group and chmod g+r it)\n",
+			p->user, s->config.path);
 	if (!access(p->services, F_OK) && !serve_reaches(p->services, R_OK | X_OK, p->user, s->uid, s->gid))
 		fprintf(stderr, "hookswitch: warning: the user %s cannot read the services folder %s (chmod o+rx it and o+x each folder above)\n", p->user,
 			p->services);

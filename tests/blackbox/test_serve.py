@@ -74,6 +74,21 @@ class Start(unittest.TestCase):
             self.assertEqual(code, 78)
             self.assertRegex(err, r'is taken by \S+.* \(pid %d\)' % s.keeper)
 
+    def test_second_system_in_the_same_folder(self):
+        """Not before the first one has ended, however it ended."""
+        with hs.Server({}) as s:
+            code, err, _ = self.failing('--sip', '127.0.0.1:0', '--data', s.data)
+            self.assertEqual(code, 78)
+            self.assertIn('%s is in use by another Hookswitch; use --data DIR' % s.data, err)
+            s.stop(signal.SIGKILL)
+            s.lines.clear()
+            s.start()
+
+    def test_services_that_are_no_folder(self):
+        code, err, path = self.failing('--sip', '127.0.0.1:0', '--services', hs.BINARY)
+        self.assertEqual(code, 78)
+        self.assertIn('%s is no folder; use --services DIR' % hs.BINARY, err)
+
     def test_bad_configuration(self):
         for config, line, allowed in (('[limits]\nmax_calls = many\n', 2, '1 to 100000'), ('[limits]\n\nmax_callz = 1\n', 3, 'max_calls'), ('max_calls = 1\n', 1, '[limits]'),
                                       ('[log]\nlevel = loud\n', 2, 'error, warn, info'), ('[media]\nrtp = 9-5\n', 2, 'LOW-HIGH'), ('[nothing]\na = b\n', None, None),

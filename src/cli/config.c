@@ -187,7 +187,8 @@ static int number_open(struct config_reader *r, struct str key)
 		r->cap = cap;
 	}
 	if (number_conf_open(key, &c->numbers[c->n_numbers]))
-		return config_bad(r, "this is no number:", key, "[number 100], [number 2...] for all that begin with 2, [number default]; 0-9 A-Z a-z + * # _ -, at most 32");
+		return config_bad(r, "this is no number:", key,
+				  "[number 100], [number 2...] for all that begin with 2, [number default]; 0-9 A-Z a-z + * # _ -, at most 32");
 	r->number = &c->numbers[c->n_numbers++];
 	r->number->line = r->line;
 	return 0;

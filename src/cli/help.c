@@ -141,7 +141,8 @@ static void roff_param(const struct param_info *p)
 
 static void roff_numbers(void)
 {
-	fputs(".SH NUMBERS\nA section [number 100] says what service answers a number; [number 2...] all numbers that begin with 2, [number default] all others. The longest match "
+	fputs(".SH NUMBERS\nA section [number 100] says what service answers a number; [number 2...] all numbers that begin with 2, [number default] all "
+	      "others. The longest match "
 	      "counts, and a section before a file of the services folder. SIGHUP reads the file again: all of it, or nothing changes.\n",
 	      stdout);
 	for (size_t i = 0; i < number_key_n; i++) {

@@ -227,10 +227,11 @@ static int lint_tell(const struct lint *l)
 
 		out_safe(&o, str_z(l->v[i].text));
 		n[level]++;
-		printf("%s:%d: %s %u: %s (%s; %s)\n", name, MAX(l->v[i].line, 1), level == FAULT_ERROR ? "error" : "warning", l->v[i].code, out_z(&o), f ? f->name : "",
-		       f ? f->mend : "");
+		printf("%s:%d: %s %u: %s (%s; %s)\n", name, MAX(l->v[i].line, 1), level == FAULT_ERROR ? "error" : "warning", l->v[i].code, out_z(&o),
+		       f ? f->name : "", f ? f->mend : "");
 	}
-	printf("%s: %d %s, %d %s\n", name, n[FAULT_ERROR], n[FAULT_ERROR] == 1 ? "error" : "errors", n[FAULT_WARNING], n[FAULT_WARNING] == 1 ? "warning" : "warnings");
+	printf("%s: %d %s, %d %s\n", name, n[FAULT_ERROR], n[FAULT_ERROR] == 1 ? "error" : "errors", n[FAULT_WARNING],
+	       n[FAULT_WARNING] == 1 ? "warning" : "warnings");
 	return n[FAULT_ERROR] || (l->strict && n[FAULT_WARNING]) ? LINT_ERRORS : LINT_CLEAN;
 }
 

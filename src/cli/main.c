@@ -18,7 +18,8 @@ const struct command commands[] = {
      "Prints `ready sip=ADDR:PORT http=ADDR:PORT keeper=PID` on stdout when calls can be taken; logs go to stderr. SIGTERM: new calls get 503, the living ones "
      "have drain_s seconds, then BYE; a second SIGTERM ends at once. Started as root it goes on as the user `hookswitch` or the one who called sudo; scripts "
      "run as "
-     "a user of their own. SIGHUP: the numbers of the configuration file are read again, all or none; what is wrong is logged. Exit status 78: the configuration is wrong or an address is taken, and nothing was started.",
+     "a user of their own. SIGHUP: the numbers of the configuration file are read again, all or none; what is wrong is logged. "
+     "Exit status 78: the configuration is wrong or an address is taken, and nothing was started.",
      serve_options, N_SERVE_OPTIONS, true, false, serve_main},
     {"call", CALL_USAGE, "A small telephone: dials, says what happens on the wire and what it heard.",
      "In --digits, 'w' waits half a second and 'W' a second. Exit status: 0 answered, 1 refused (the status is printed), 2 no reply, 3 usage.", call_options,
@@ -26,8 +27,9 @@ const struct command commands[] = {
     {"trace", "CALLSID|last [--json] [--data DIR] [--http ADDR:PORT]", "Prints the ladder of a call, from the trace of the running Hookswitch.",
      "Asks GET /calls/CALLSID/trace at --http with the token of DATA/account.ini.", trace_options, N_TRACE_OPTIONS, false, false, trace_main},
     {"lint", "FILE|URL|- [--type TYPE] [--base URL] [--form FORM] [--strict]", "Reads a document as a call would and says what is wrong with it.",
-     "One line for each fault: place, level, code, what mends it. Exit status: 0 no errors (there may be warnings), 1 errors, 2 it could not be read, 64 usage.", lint_options,
-     N_LINT_OPTIONS, false, false, lint_main},
+     "One line for each fault: place, level, code, what mends it. Exit status: 0 no errors (there may be warnings), 1 errors, 2 it could not be read, 64 "
+     "usage.",
+     lint_options, N_LINT_OPTIONS, false, false, lint_main},
     {"params", "", "Prints every parameter with its default, in the form of a configuration file.", NULL, NULL, 0, false, false, params_main},
     {"limits", "", "Prints every limit and what happens one past it.", NULL, NULL, 0, false, false, limits_main},
     {"man", "", "Prints the manual page in roff.", NULL, NULL, 0, false, false, man_main},

@@ -19,12 +19,12 @@
 
 struct reload {
 	pthread_t thread;
-	bool running, end;    /* end: atomic */
+	bool running, end; /* end: atomic */
 	int event_fd;
-	const char *path;     /* NULL: the system was started without a file */
+	const char *path; /* NULL: the system was started without a file */
 	struct held *held;
-	struct config *now;   /* what the file said, as it was taken last */
-	struct config *came;  /* atomic: read by the thread, not taken over yet */
+	struct config *now;  /* what the file said, as it was taken last */
+	struct config *came; /* atomic: read by the thread, not taken over yet */
 };
 
 static void config_free(struct config *c)

@@ -12,7 +12,8 @@
 
 const struct number_key number_keys[] = {
     {"voice_url", URL(voice_url), .dflt = "", .unit = "URL", .allowed = WEB_URL,
-     .doc = "Is asked what to do with a call to this number. Without it a file of the services folder, or a shorter match, answers, and the section gives fallback and callbacks to it."},
+     .doc = "Is asked what to do with a call to this number. Without it a file of the services folder, or a shorter match, answers, and the section gives "
+	    "fallback and callbacks to it."},
     {"voice_method", METHOD(voice_get), .doc = "How voice_url is asked."},
     {"voice_fallback_url", URL(fallback_url), .service = true, .dflt = "", .unit = "URL", .allowed = WEB_URL ", or service:/NAME",
      .doc = "Is asked when what answers fails, with ErrorCode and ErrorUrl; empty: the caller hears that the service failed."},

@@ -103,8 +103,8 @@ static bool name_ok(struct str s)
 static const struct {
 	const char *kind, *suffix;
 	enum service_kind is;
-} kinds[] = {{"cgi", "", SERVICE_CGI}, {"xml", ".xml", SERVICE_XML}, {"txt", ".txt", SERVICE_TEXT}, {"wav", ".wav", SERVICE_SOUND},
-	     {"url", ".url", SERVICE_WEB}};
+} kinds[] = {
+    {"cgi", "", SERVICE_CGI}, {"xml", ".xml", SERVICE_XML}, {"txt", ".txt", SERVICE_TEXT}, {"wav", ".wav", SERVICE_SOUND}, {"url", ".url", SERVICE_WEB}};
 
 static uint32_t blemish_code(struct str kind)
 {

@@ -219,7 +219,8 @@ static void test_numbers(void **state)
 	url[1000] = 0;
 	n = snprintf(text, sizeof(text),
 		     "\xef\xbb\xbf[number 100]\nvoice_url = %s\r\nvoice_method: GET\n; a comment\n[limits]\nmax_calls = 7\n\n[number 2\xe2\x80\xa6]\n"
-		     "status_callback = http://u:p@h/cb#rc=2 ; told\nstatus_callback_event=ringing completed\n[log]\nlevel = warn\n[number default]\nvoice_url=http://h/",
+		     "status_callback = http://u:p@h/cb#rc=2 ; told\nstatus_callback_event=ringing completed\n[log]\nlevel = warn\n[number "
+		     "default]\nvoice_url=http://h/",
 		     url);
 	assert_int_equal(read_config(text, (size_t)n, &c, said, sizeof(said)), 0);
 	assert_string_equal(said, "");
@@ -253,7 +254,8 @@ static void test_numbers_refused(void **state)
 	    {"[number 100]\nvoice_url=http://h/\nfiller_after_ms=60001\n", "a.ini:3:", "0 to 60000"},
 	    {"[number 100]\nvoice_url=http://h/\nwhat is this\n", "a.ini:3:", "not understood"},
 	    {"[number 100]\nvoice_url=http://h/\n  voice_method=GET\n", "a.ini:3:", "white space"},
-	    {"[number 2...]\nvoice_url=http://h/\n[number 3]\nvoice_url=http://h/\n[number 2\xe2\x80\xa6]\nvoice_url=http://h/\n", "a.ini:5:", "first in line 1"},
+	    {"[number 2...]\nvoice_url=http://h/\n[number 3]\nvoice_url=http://h/\n[number 2\xe2\x80\xa6]\nvoice_url=http://h/\n",
+	     "a.ini:5:", "first in line 1"},
 	    {"[number 100]\nvoice_url=http://h/\nmax_calls=3\n", "a.ini:3:", "no such parameter of a number"},
 	};
 	char text[1400], log[40000];
@@ -351,8 +353,8 @@ static int teardown(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken),  cmocka_unit_test(test_refused), cmocka_unit_test(test_line_length),
-					   cmocka_unit_test(test_nul),    cmocka_unit_test(test_argv),    cmocka_unit_test(test_rank),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken),   cmocka_unit_test(test_refused), cmocka_unit_test(test_line_length),
+					   cmocka_unit_test(test_nul),     cmocka_unit_test(test_argv),    cmocka_unit_test(test_rank),
 					   cmocka_unit_test(test_account), cmocka_unit_test(test_numbers), cmocka_unit_test(test_numbers_refused),
 					   cmocka_unit_test(test_differ),  cmocka_unit_test(test_held)};
 

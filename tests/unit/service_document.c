@@ -205,7 +205,8 @@ static void test_limits(void **state)
 /* The old proxy's documents: any other root, words in whatever case. */
 static void test_dialect(void **state)
 {
-	static const char text[] = "<reply kind='x'>\n<playMadiaFile>demo-nogo</playMadiaFile><PLAY file='a'> tt-weasels </PLAY><dial>200</dial><Terminate/></reply>";
+	static const char text[] =
+	    "<reply kind='x'>\n<playMadiaFile>demo-nogo</playMadiaFile><PLAY file='a'> tt-weasels </PLAY><dial>200</dial><Terminate/></reply>";
 	static const char none[] = "<html><body><play>x</play></body></html>";
 	struct document *d;
 	struct fault f;
@@ -232,9 +233,8 @@ static void test_dialect(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors), cmocka_unit_test(test_tree), cmocka_unit_test(test_charsets),
-					   cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits),
-					   cmocka_unit_test(test_dialect)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors),   cmocka_unit_test(test_tree),   cmocka_unit_test(test_charsets),
+					   cmocka_unit_test(test_no_verbs), cmocka_unit_test(test_limits), cmocka_unit_test(test_dialect)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

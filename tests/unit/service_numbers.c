@@ -181,7 +181,8 @@ static void test_sections(void **state)
 static void test_configure_again(void **state)
 {
 	struct services *s = services_new();
-	struct number_conf v[] = {section("default", "voice_url=http://a/d;filler_after_ms=7"), section("5", "voice_url=http://a/5"), section("5", "voice_url=http://a/6")};
+	struct number_conf v[] = {section("default", "voice_url=http://a/d;filler_after_ms=7"), section("5", "voice_url=http://a/5"),
+				  section("5", "voice_url=http://a/6")};
 	uint32_t edition;
 	size_t at = 0, n = 0;
 
@@ -252,7 +253,8 @@ static void test_url_files(void **state)
 {
 	struct services *s = services_new();
 
-	assert_int_equal(services_update(s, STR("1.url\turl\thttp://a/1\n2.url\turl\t\n3.url\turl\tservice:/1\n4.url\turl\n5.url\turl\thttp://a/5\n5\tcgi\n")), 0);
+	assert_int_equal(services_update(s, STR("1.url\turl\thttp://a/1\n2.url\turl\t\n3.url\turl\tservice:/1\n4.url\turl\n5.url\turl\thttp://a/5\n5\tcgi\n")),
+			 0);
 	assert_string_equal(answers(s, "1"), "web 1 http://a/1 [|]");
 	assert_string_equal(answers(s, "2"), "-");
 	assert_string_equal(answers(s, "3"), "-");
@@ -265,9 +267,14 @@ static void test_url_files(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find), cmocka_unit_test(test_default_and_limit), cmocka_unit_test(test_two_files),
-					   cmocka_unit_test(test_many), cmocka_unit_test(test_faults),
-					   cmocka_unit_test(test_sections), cmocka_unit_test(test_configure_again), cmocka_unit_test(test_section_values),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find),
+					   cmocka_unit_test(test_default_and_limit),
+					   cmocka_unit_test(test_two_files),
+					   cmocka_unit_test(test_many),
+					   cmocka_unit_test(test_faults),
+					   cmocka_unit_test(test_sections),
+					   cmocka_unit_test(test_configure_again),
+					   cmocka_unit_test(test_section_values),
 					   cmocka_unit_test(test_url_files)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,7 +116,8 @@ static void test_cap(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_mistake), cmocka_unit_test(test_base), cmocka_unit_test(test_parts), cmocka_unit_test(test_cap)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_mistake), cmocka_unit_test(test_base), cmocka_unit_test(test_parts),
+					   cmocka_unit_test(test_cap)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

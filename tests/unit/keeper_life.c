@@ -529,14 +529,10 @@ int main(int argc, char **argv)
 		return runner_main(3, &p, argv[3]);
 	}
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(outlives_its_worker),
-	    cmocka_unit_test(poison_is_dropped),
-	    cmocka_unit_test(names_who_has_the_port),
-	    cmocka_unit_test(no_connection_is_forgotten),
-	    cmocka_unit_test(the_runner_is_started_again),
-	    cmocka_unit_test(everyone_has_his_user),
-	    cmocka_unit_test(root_runs_no_scripts),
-	    cmocka_unit_test(ends),
+	    cmocka_unit_test(outlives_its_worker),         cmocka_unit_test(poison_is_dropped),
+	    cmocka_unit_test(names_who_has_the_port),      cmocka_unit_test(no_connection_is_forgotten),
+	    cmocka_unit_test(the_runner_is_started_again), cmocka_unit_test(everyone_has_his_user),
+	    cmocka_unit_test(root_runs_no_scripts),        cmocka_unit_test(ends),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

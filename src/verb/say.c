@@ -150,6 +150,13 @@ static void order_ahead(struct run *r, const struct node *n)
 		(void)!piece_want(r, n, &r->next, next); /* no room now: it is asked for again when its turn comes */
 }
 
+static bool rested(const struct run *r)
+{
+	const struct app_record *app = call_app(r->c);
+
+	return app->verb_state == VS_BREAK && r->v->now_ms >= app->deadline_ms;
+}
+
 /* A break: nothing is played until its time has passed. */
 static enum step rest(struct run *r, const struct node *n, uint32_t ms)
 {
@@ -163,7 +170,7 @@ static enum step rest(struct run *r, const struct node *n, uint32_t ms)
 	}
 	r->awaits = false;
 	order_ahead(r, n);
-	call_timer(r->c, MAX(app->deadline_ms, r->v->now_ms + 1));
+	call_timer(r->c, app->deadline_ms);
 	return STEP_WAIT;
 }
 
@@ -174,7 +181,7 @@ static enum step say_on(struct run *r, const struct node *n)
 	uint32_t ms;
 
 	for (;;) {
-		if (piece_at(r, call_app(r->c)->piece, &p) && ssml_break(p, &ms))
+		if (piece_at(r, call_app(r->c)->piece, &p) && ssml_break(p, &ms) && !rested(r))
 			return rest(r, n, ms);
 
 		struct play_order o = {0};
@@ -183,9 +190,10 @@ static enum step say_on(struct run *r, const struct node *n)
 
 		if (sound_state(&r->cur) == SOUND_FAILED)
 			return run_error(r, 90005, "line %d: %s", n->line, sound_why(&r->cur, &fault));
-		if (sound_state(&r->cur) != SOUND_READY)
+		if (sound_state(&r->cur) != SOUND_READY && !rested(r))
 			return run_await(r);
-		sound_numbers(&r->cur, &o);
+		if (!rested(r))
+			sound_numbers(&r->cur, &o);
 		r->said += o.n_samples;
 		if (o.n_samples) {
 			enum step s = player_play(r, 1);
@@ -216,9 +224,7 @@ static enum step say_event(struct run *r, const struct node *n, const struct cal
 {
 	int err;
 
-	bool rested = e->kind == CALL_EV_TIMER && call_app(r->c)->verb_state == VS_BREAK && r->v->now_ms >= call_app(r->c)->deadline_ms;
-
-	if (!player_ended(r, e) && !rested)
+	if (!player_ended(r, e) && !(e->kind == CALL_EV_TIMER && rested(r)))
 		return STEP_WAIT;
 	if (!piece_next(r, n))
 		return STEP_NEXT;

@@ -15,9 +15,22 @@ const char *__asan_default_options(void)
 static const char *document;
 static const char *script_says(const struct job *j, int nth)
 {
+	if (strstr(document, "?digits") && j->query[0])
+		return strstr(j->in, "Digits=42") ? "Content-Type: text/plain\n\nRight." : "Content-Type: text/plain\n\nWrong.";
 	if (strncmp(document, "Location", 8) == 0 && j->query[0])
 		return "Content-Type: text/plain\n\nOne. Two.";
 	return document;
+}
+
+static const char *page(const struct visit *v)
+{
+	if (strstr(v->url, "/gone"))
+		return NULL;
+	if (strstr(v->url, ".wav"))
+		return "RIFF";
+	if (strstr(v->url, "/got"))
+		return strstr(v->form, "Digits=42") ? "<Response><Say>Right.</Say></Response>" : "<Response><Say>Wrong.</Say></Response>";
+	return "<Response><Gather numDigits=\"2\" action=\"/got\"><Say>One.</Say><Play>a.wav</Play></Gather></Response>";
 }
 
 /* What was heard: rings and resumptions left out, a play that was begun anew counted once. */
@@ -52,6 +65,8 @@ static void start(const char *files)
 	rig_open(files);
 	script = script_says;
 	file_of = NULL;
+	page_of = page;
+	typed = strstr(document, "?digits") || strstr(document, "http:") ? "42" : NULL;
 }
 
 /* Runs to the end, dying at point `first`, then at `second` of what follows; false = there is no such point any more. */
@@ -96,6 +111,12 @@ static const struct {
     {"100\tcgi\n", "Location: ?x\n\n", "answer play'One.' play'Two.' hangup", 2, false},
     {"100\tcgi\n", "", "answer play'Sorry, this service has a problem.' play'Please call again later.' play'Goodbye.' hangup!", 1, false},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Play digits=\"12\"/><Say>x</Say></Response>", "answer send12 play'x' hangup", 1, true},
+    {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Gather numDigits=\"2\" action=\"?digits\"><Say>One.</Say><Say>Two.</Say></Gather></Response>",
+     "answer play'One.' play'Two.' play'Right.' hangup", 2, false},
+    {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Redirect>http://s/voice</Redirect></Response>",
+     "answer play'One.' play'body' play'Right.' hangup", 1, false},
+    {"100\tcgi\n", "Location: http://s/gone\n\n", "answer play'Sorry, this service has a problem.' play'Please call again later.' play'Goodbye.' hangup!", 1, false},
+    {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Say>A.<break time=\"2s\"/>B.</Say></Response>", "answer play'A.' wait2000 play'B.' hangup", 1, false},
     {"100.wav\twav\n", "", "answer play'100.wav' hangup", 0, false},
 };
 

@@ -17,6 +17,7 @@
 #include "media/media.h"
 #include "service/service.h"
 #include "verb/verb.h"
+#include "web/web.h"
 
 #define TEXTS_MAX 4096
 #define JOBS_MAX  512
@@ -49,6 +50,12 @@ struct job {
 	int made; /* how often it was carried out */
 };
 
+struct visit { /* a request to the web */
+	uint8_t token[16];
+	char url[256], form[2048];
+	bool due, told;
+};
+
 static struct calls all;
 static struct call the_call;
 static char order_buf[1 << 16], trace_buf[1 << 18];
@@ -67,6 +74,10 @@ static struct params params;
 static struct call_facts facts_now;
 static const char *(*script)(const struct job *j, int nth); /* what the CGI script prints; NULL = exit 1 */
 static const char *(*file_of)(const char *name);            /* what a file holds; NULL = not there */
+static struct visit visits[128];
+static int n_visits, web_busy;
+static const char *(*page_of)(const struct visit *v); /* what a URL answers; NULL = refused */
+static const char *typed;                             /* keys that are pressed while the interpreter waits for something */
 static int scripts_run, run_busy, media_busy;
 static enum run_fault script_fault;
 static int crash_at, points;
@@ -372,6 +383,34 @@ static inline int fake_run(void *arg, const struct run_request *q)
 	return 0;
 }
 
+/* A request that is sent again has the token it had. */
+static inline int fake_fetch(void *arg, const struct fetch *f)
+{
+	struct visit *v = &visits[n_visits++];
+
+	if (web_busy && web_busy-- > 0) {
+		n_visits--;
+		return -EAGAIN;
+	}
+	assert_true(n_visits <= (int)N_ELEMENTS(visits));
+	point();
+	*v = (struct visit){.due = true};
+	memcpy(v->token, f->token, 16);
+	snprintf(v->url, sizeof(v->url), "%.*s", STR_ARG(f->url));
+	snprintf(v->form, sizeof(v->form), "%.*s", (int)f->form.n, f->form.n ? f->form.p : "");
+	for (struct visit *was = visits; was < v; was++)
+		if (strcmp(was->url, v->url) == 0 && strcmp(was->form, v->form) == 0 && !was->told)
+			assert_memory_equal(was->token, v->token, 16);
+	point();
+	return 0;
+}
+static inline void fake_fetch_drop(void *arg, const uint8_t token[16])
+{
+	for (int i = 0; i < n_visits; i++)
+		if (memcmp(visits[i].token, token, 16) == 0)
+			visits[i].due = false;
+}
+
 static inline int fake_sound(void *arg, const struct media_cmd *c, int fd)
 {
 	struct job *j = answering;
@@ -452,11 +491,37 @@ static inline bool answer_one(void)
 	return false;
 }
 
+static inline bool answer_visit(void)
+{
+	for (int i = 0; i < n_visits; i++) {
+		struct visit *v = &visits[i];
+		struct fetched f = {.total_ms = 7, .attempts = 1, .status = 200};
+		const char *text;
+
+		if (!v->due)
+			continue;
+		v->due = false;
+		v->told = true;
+		text = page_of ? page_of(v) : NULL;
+		memcpy(f.token, v->token, 16);
+		snprintf(f.type, sizeof(f.type), strstr(v->url, ".wav") ? "audio/wav" : "text/xml");
+		snprintf(f.url, sizeof(f.url), "%s", v->url);
+		f.n = text ? (uint32_t)strlen(text) : 0;
+		if (!text) {
+			f.fault = 11202;
+			f.status = 0;
+		}
+		verbs_fetched(verbs, &f, text ? memfd_of(text, f.n) : -1, all.now);
+		return true;
+	}
+	return false;
+}
+
 /* ---- the test's hands ---- */
 
 static inline void rig_verbs(void)
 {
-	static const struct verb_out out = {.run = fake_run, .sound = fake_sound};
+	static const struct verb_out out = {.run = fake_run, .sound = fake_sound, .fetch = fake_fetch, .fetch_drop = fake_fetch_drop};
 	struct verbs_opts o = {.params = &params, .services = services, .out = &out, .wheel = wheel, .version = "0"};
 
 	verbs = verbs_new(&o);
@@ -493,7 +558,9 @@ static inline void rig_open(const char *files)
 					.call_id = STR("x"),
 					.source_ip = STR("127.0.0.1"),
 					.direction = "inbound"};
-	n_jobs = 0;
+	n_jobs = n_visits = web_busy = 0;
+	page_of = NULL;
+	typed = NULL;
 	n_texts = 0;
 	scripts_run = run_busy = media_busy = sounds_alive = 0;
 	script = NULL;
@@ -528,7 +595,7 @@ static inline bool go_on(void)
 	struct call *c = &the_call;
 
 	verbs_turn(verbs, all.now);
-	if (answer_one())
+	if (answer_one() || answer_visit())
 		return true;
 	if (c->over)
 		return false;
@@ -545,6 +612,11 @@ static inline bool go_on(void)
 	if (c->sending) {
 		c->sending = false;
 		tell(c, (struct call_event){.kind = CALL_EV_SENT});
+		return true;
+	}
+	if (c->timer_at && typed && *typed) {
+		c->line_digits[++c->line_digit % 16] = *typed++;
+		tell(c, (struct call_event){.kind = CALL_EV_DIGIT, .number = c->line_digit});
 		return true;
 	}
 	if (c->timer_at) {
@@ -578,6 +650,8 @@ static inline void adopt(void)
 	c->timer_at = 0;
 	for (int i = 0; i < n_jobs; i++)
 		jobs[i].due = false; /* what was on its way to the old worker is lost */
+	for (int i = 0; i < n_visits; i++)
+		visits[i].due = false;
 	if (!c->over)
 		tell(c, (struct call_event){.kind = CALL_EV_ADOPTED});
 }

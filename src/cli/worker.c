@@ -33,7 +33,6 @@
 #define FDS_OF_A_LEG  2
 #define FDS_BESIDE    1024 /* listeners, database, threads, connections, a portion of ports ahead of need */
 #define START_WAIT_MS 3000
-#define AGAIN_WAIT_MS 300 /* after a restart callers wait: no more than this for the runner */
 
 static int fault(const char *what, int err)
 {
@@ -324,14 +323,20 @@ static bool pools_fed(const struct worker *w)
 	return true;
 }
 
-/* Before the first call is taken: ports for its sound, and what the numbers are. The runner tells the folder unasked; if it does not in time, it comes later. */
+/* What must be there before a call is taken: ports for its sound; at the very first start also what the numbers are, so that they can be printed (after a restart callers
+ * wait, and a call that comes before the listing waits for it by itself). */
+static bool is_supplied(const struct worker *w)
+{
+	return pools_fed(w) && (!w->first || services_listed(w->services) || w->run_fd < 0);
+}
+
 static void wait_supplies(struct worker *w)
 {
-	int64_t until = clock_boot_ms() + (w->first ? START_WAIT_MS : AGAIN_WAIT_MS), left;
+	int64_t until = clock_boot_ms() + START_WAIT_MS, left;
 
 	for (int i = 0; i < w->n_pools; i++)
 		wire_want_pairs(w, (uint8_t)i, 64);
-	while ((left = until - clock_boot_ms()) > 0 && !(pools_fed(w) && (services_listed(w->services) || w->run_fd < 0))) {
+	while (!is_supplied(w) && (left = until - clock_boot_ms()) > 0) {
 		struct pollfd f[2] = {{.fd = keep_fd(w->keep), .events = POLLIN}, {.fd = services_listed(w->services) ? -1 : w->run_fd, .events = POLLIN}};
 
 		if (poll(f, 2, (int)left) < 0 && errno != EINTR)

@@ -84,9 +84,13 @@ static void hello_numbers(const struct worker *w)
 			hello_web(n, count++ == 0);
 			continue;
 		}
+		if (n->kind == SERVICE_BROKEN) { /* why: it names the files */
+			fprintf(stderr, "%s  %-10s %-9s %s\n", count++ ? "" : "numbers:\n", n->name, hello_kind(n), n->why);
+			continue;
+		}
 		hello_comment(w->p.services, n, comment, sizeof(comment));
 		fprintf(stderr, "%s  %-10s %-9s %s/%s%s%s\n", count++ ? "" : "numbers:\n", n->name, hello_kind(n), w->p.services, n->file, *comment ? "  " : "",
-			n->kind == SERVICE_BROKEN ? n->why : comment);
+			comment);
 	}
 	if (!count)
 		fprintf(stderr,

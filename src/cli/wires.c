@@ -451,7 +451,8 @@ static int out_outbox_mark(void *arg, const struct outbox_mark *k)
 
 const struct verb_out *wire_verb_out(struct worker *w)
 {
-	static struct verb_out o = {.run = out_run, .sound = out_sound, .fetch = out_fetch, .fetch_drop = out_fetch_drop, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark};
+	static struct verb_out o = {
+	    .run = out_run, .sound = out_sound, .fetch = out_fetch, .fetch_drop = out_fetch_drop, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark};
 
 	o.arg = w;
 	return &o;
@@ -540,7 +541,8 @@ const struct call_out *wire_call_out(struct worker *w)
 
 static void outbox_due(struct worker *w, const struct store_post *m)
 {
-	struct outbox_post p = {.made_ms = m->made_ms, .get = m->get, .attempt = m->attempt, .url = str_n(m->text, m->n_url), .form = str_n(m->text + m->n_url, m->n_form)};
+	struct outbox_post p = {
+	    .made_ms = m->made_ms, .get = m->get, .attempt = m->attempt, .url = str_n(m->text, m->n_url), .form = str_n(m->text + m->n_url, m->n_form)};
 
 	memcpy(p.token, m->token, sizeof(p.token));
 	memcpy(p.sid, m->sid, sizeof(p.sid));

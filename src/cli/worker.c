@@ -393,8 +393,8 @@ static int worker_open(struct worker *w)
 	if (!w->net)
 		return fault("the event loop", ENOMEM);
 	timer_init(&w->drain, wire_drain_due, w);
-	(void)((r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_numbers(w)) || (r = open_web(w)) || (r = open_links(w)) ||
-	       (r = adopt(w)));
+	(void)((r = open_trace(w)) || (r = open_sockets(w)) || (r = open_threads(w)) || (r = open_calls(w)) || (r = open_numbers(w)) || (r = open_web(w)) ||
+	       (r = open_links(w)) || (r = adopt(w)));
 	return r;
 }
 

@@ -181,6 +181,7 @@ enum step run_await(struct run *r); /* the verb waits for r->cur, with a deadlin
 #define WEB_WALL_MS 15000 /* no fetch is longer (call-control 2.3) */
 const struct number_web *run_web(struct run *r); /* what the configuration says of the number that was called; NULL = nothing */
 bool web_trusts(struct run *r, struct str url);
+bool web_knows(struct run *r); /* false: whom to trust is not known yet; ask later */
 enum step web_begin(struct run *r, const struct request *q);
 int web_mail(struct run *r);                                                  /* the request of the record */
 bool web_fallback(struct run *r, uint32_t code, enum step *ret);              /* asks the fallback; false = there is none, or it was asked */

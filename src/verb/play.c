@@ -23,7 +23,7 @@ static bool name_ok(struct str s)
 struct target {
 	struct sound_order order;
 	char file[256], url[2048];
-	struct str web; /* URL of a sound of the web */
+	struct str web;  /* URL of a sound of the web */
 	const char *why; /* it is none: a sentence */
 };
 

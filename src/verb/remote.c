@@ -21,7 +21,8 @@ static int order(struct run *r, struct str url)
 {
 	const struct app_record *app = call_app(r->c);
 	uint8_t token[16];
-	struct ask q = {.kind = ASK_WEB, .token = token, .url = url, .get = true, .cached = true, .trusted = web_trusts(r, url), .number = app->req_number, .fd = -1};
+	struct ask q = {
+	    .kind = ASK_WEB, .token = token, .url = url, .get = true, .cached = true, .trusted = web_trusts(r, url), .number = app->req_number, .fd = -1};
 	struct arena *a = arena_new(8192);
 	struct fetch *m;
 	int err;
@@ -70,7 +71,7 @@ enum step remote_want(struct run *r, struct str url)
 		return decode(r, url);
 	if (r->remote_state != REMOTE_NOT && r->remote_state != REMOTE_UNSENT)
 		return STEP_WAIT;
-	err = order(r, url);
+	err = web_knows(r) ? order(r, url) : -EAGAIN;
 	if (!err) {
 		r->remote_state = REMOTE_ORDERED;
 	} else if (err == -EAGAIN) {

@@ -436,7 +436,7 @@ static enum step apply(struct run *r, const struct told *t, const struct reply *
 			return request_fail(r, t, 12400, "no memory for the sound");
 		}
 	}
-	out_str(&b, web ? str_z(t->url) : call_text(r->c, call_app(r->c)->req_url));
+	out_str(&b, web && t->url[0] ? str_z(t->url) : call_text(r->c, call_app(r->c)->req_url));
 	code = run_document(r, rep->full_type, rep->body, rep->status, out_view(&b), &f);
 	if (code) {
 		char why[256];

@@ -13,8 +13,7 @@ static const struct {
 	uint32_t ms;
 } strengths[] = {{"none", 0}, {"x-weak", 100}, {"weak", 200}, {"medium", 400}, {"strong", 700}, {"x-strong", 1200}};
 
-static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
-				     "July",    "August",   "September", "October", "November", "December"};
+static const char *const months[] = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
 
 static bool is_digit(char c)
 {

@@ -22,7 +22,7 @@ static const struct number *number_of(struct run *r)
 
 	call_facts(r->c, &f);
 	num = services_find(r->v->services, f.extension);
-	if (!num || !key.n || str_eq(str_z(num->name), key))
+	if (!key.n || (num && str_eq(str_z(num->name), key)))
 		return num;
 	while ((num = services_each(r->v->services, &at)))
 		if (str_eq(str_z(num->name), key))
@@ -162,11 +162,19 @@ static int ask_web(struct run *r, const uint8_t token[16], struct str url, struc
 	return err;
 }
 
+/* A worker that has just taken over does not know yet whom the folder trusts. */
+bool web_knows(struct run *r)
+{
+	return services_listed(r->v->services) || number_of(r);
+}
+
 int web_mail(struct run *r)
 {
 	const struct app_record *app = call_app(r->c);
 
 	r->kind = SERVICE_WEB;
+	if (!web_knows(r))
+		return -EAGAIN;
 	return ask_web(r, app->req_token, call_text(r->c, app->req_url), call_text(r->c, app->req_form), app->req_method);
 }
 
@@ -314,7 +322,7 @@ static enum step hedge_answer(struct run *r, const struct told *t, int fd)
 	r->hedging = false;
 	if (app->req_kind == REQ_NONE || app->req_number != before)
 		return s; /* it won */
-	if (r->lost) /* both have failed: req_fallback stands, so that the caller is told */
+	if (r->lost)      /* both have failed: req_fallback stands, so that the caller is told */
 		return run_error(r, r->lost, "neither the service nor its fallback gave a document");
 	app->req_fallback = 0;
 	return STEP_WAIT;

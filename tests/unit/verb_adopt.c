@@ -113,10 +113,12 @@ static const struct {
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Play digits=\"12\"/><Say>x</Say></Response>", "answer send12 play'x' hangup", 1, true},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Gather numDigits=\"2\" action=\"?digits\"><Say>One.</Say><Say>Two.</Say></Gather></Response>",
      "answer play'One.' play'Two.' play'Right.' hangup", 2, false},
-    {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Redirect>http://s/voice</Redirect></Response>",
-     "answer play'One.' play'body' play'Right.' hangup", 1, false},
-    {"100\tcgi\n", "Location: http://s/gone\n\n", "answer play'Sorry, this service has a problem.' play'Please call again later.' play'Goodbye.' hangup!", 1, false},
+    {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Redirect>http://s/voice</Redirect></Response>", "answer play'One.' play'body' play'Right.' hangup", 1,
+     false},
+    {"100\tcgi\n", "Location: http://s/gone\n\n", "answer play'Sorry, this service has a problem.' play'Please call again later.' play'Goodbye.' hangup!", 1,
+     false},
     {"100\tcgi\n", "Content-Type: text/xml\n\n<Response><Say>A.<break time=\"2s\"/>B.</Say></Response>", "answer play'A.' wait2000 play'B.' hangup", 1, false},
+    {"100.url\turl\thttp://own/voice\n", "http:", "answer play'One.' play'body' play'Right.' hangup", 0, false},
     {"100.wav\twav\n", "", "answer play'100.wav' hangup", 0, false},
 };
 

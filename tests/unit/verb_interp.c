@@ -79,7 +79,8 @@ static const struct {
     {"<Response><Say>the <say-as interpret-as=\"ordinal\">12</say-as>, <say-as interpret-as=\"ordinal\">22</say-as></Say></Response>",
      "ring answer play'the 12th, 22nd' hangup", NULL},
     {"<Response><Say language=\"de-DE\"><say-as interpret-as=\"ordinal\">3</say-as> Tag</Say></Response>", "ring answer play'3 Tag' hangup", NULL},
-    {"<Response><Say><say-as interpret-as=\"cardinal\">1,234</say-as> <sub alias=\"Hyper Text\">HT</sub> <say-as interpret-as=\"characters\">ab</say-as></Say></Response>",
+    {"<Response><Say><say-as interpret-as=\"cardinal\">1,234</say-as> <sub alias=\"Hyper Text\">HT</sub> <say-as "
+     "interpret-as=\"characters\">ab</say-as></Say></Response>",
      "ring answer play'1234 Hyper Text a b' hangup", NULL},
     {"<Response><Say><say-as interpret-as=\"telephone\">+1 (555) 10</say-as></Say></Response>", "ring answer play'plus 1 , 5 5 5 , 1 0' hangup", NULL},
     {"<Response><Say loop=\"2\">a<break/></Say></Response>", "ring answer play'a' wait400 play'a' wait400 hangup", NULL},

@@ -45,8 +45,12 @@ static void test_in_turn(void **state)
 {
 	static const char *const docs[] = {
 	    "Content-Type: text/xml\n\n<Response a=\"b\"><Say voice=\"x\">One. Two.</Say><Play loop=\"2\">a</Play><Pause/><Say>Three.</Say></Response>",
-	    "Content-Type: audio/wav\n\nRIFFabcd", "Location: ?x\n\n", "", "Content-Type: text/xml\n\n<Response><Play>missing</Play></Response>",
-	    "Content-Type: text/xml\n\n<Response><Gather><Say>One.<break/><say-as interpret-as=\"digits\">12</say-as></Say></Gather><Redirect>http://s/x</Redirect></Response>"};
+	    "Content-Type: audio/wav\n\nRIFFabcd",
+	    "Location: ?x\n\n",
+	    "",
+	    "Content-Type: text/xml\n\n<Response><Play>missing</Play></Response>",
+	    "Content-Type: text/xml\n\n<Response><Gather><Say>One.<break/><say-as "
+	    "interpret-as=\"digits\">12</say-as></Say></Gather><Redirect>http://s/x</Redirect></Response>"};
 
 	for (size_t i = 0; i < N_ELEMENTS(docs); i++)
 		for (int n = 1; n < 1000; n++) {

@@ -394,6 +394,8 @@ static inline int fake_fetch(void *arg, const struct fetch *f)
 	}
 	assert_true(n_visits <= (int)N_ELEMENTS(visits));
 	point();
+	if (str_starts(f->url, STR("http://own/")))
+		assert_true(f->trusted);
 	*v = (struct visit){.due = true};
 	memcpy(v->token, f->token, 16);
 	snprintf(v->url, sizeof(v->url), "%.*s", STR_ARG(f->url));

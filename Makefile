@@ -62,4 +62,4 @@ drill: build
 install: build
 	@meson install -C $(RELEASE)
 clean:
-	@rm -rf $(RELEASE) $(ASAN) $(TSAN) $(FUZZ)
+	@rm -rf $(RELEASE) $(ASAN) $(TSAN) $(FUZZ) build-vendor

@@ -7,7 +7,7 @@ set -eu
 run="gcc libc6-dev make pkg-config meson ninja-build python3 perl iproute2
  libuv1-dev libc-ares-dev libcurl4-openssl-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libexpat1-dev libjansson-dev
  libsqlite3-dev libinih-dev libspeexdsp-dev libsndfile1-dev libspandsp-dev libcap-dev flite1-dev"
-test="libcmocka-dev clang libclang-rt-14-dev binutils python3-numpy sip-tester baresip-core asterisk-core-sounds-en-wav git"
+test="libcmocka-dev clang libclang-rt-14-dev binutils python3-numpy sip-tester baresip-core asterisk-core-sounds-en-wav git python3-twilio npm"
 lint="clang-format clang-tidy python3 git"
 clean="debootstrap git"
 
@@ -25,6 +25,9 @@ done
 missing=""
 for p in $wanted; do
 	case " $missing " in *" $p "*) continue ;; esac
+	if [ "$p" = npm ] && command -v npm >/dev/null; then # a Node from elsewhere brings its own
+		continue
+	fi
 	dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || missing="$missing $p"
 done
 if [ -z "$missing" ]; then

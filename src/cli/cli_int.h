@@ -114,6 +114,7 @@ int trace_main(const struct command *c, int argc, char **argv);
 int lint_main(const struct command *c, int argc, char **argv);
 int limits_main(const struct command *c, int argc, char **argv);
 int params_main(const struct command *c, int argc, char **argv);
+int verbs_main(const struct command *c, int argc, char **argv);
 extern const struct cli_option serve_options[2], worker_options[3], call_options[6], trace_options[4], lint_options[4];
 enum { N_SERVE_OPTIONS = 2, N_WORKER_OPTIONS = 3, N_CALL_OPTIONS = 6, N_TRACE_OPTIONS = 4, N_LINT_OPTIONS = 4 };
 

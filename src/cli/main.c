@@ -32,6 +32,7 @@ const struct command commands[] = {
      lint_options, N_LINT_OPTIONS, false, false, lint_main},
     {"params", "", "Prints every parameter with its default, in the form of a configuration file.", NULL, NULL, 0, false, false, params_main},
     {"limits", "", "Prints every limit and what happens one past it.", NULL, NULL, 0, false, false, limits_main},
+    {"verbs", "", "Prints every verb with its attributes, and every error code with what mends it, as Markdown.", NULL, NULL, 0, false, false, verbs_main},
     {"man", "", "Prints the manual page in roff.", NULL, NULL, 0, false, false, man_main},
     {"help", "[COMMAND]", "Prints what a command does and its options.", NULL, NULL, 0, false, false, help_main},
     {"version", "", "Prints the version.", NULL, NULL, 0, false, false, version_main},

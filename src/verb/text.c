@@ -12,6 +12,18 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* A text that was cut in the middle of a break ends before it. */
+static size_t whole_breaks(struct str t)
+{
+	for (size_t i = t.n; i-- > 0;) {
+		if (t.p[i] == BREAK_END)
+			return t.n;
+		if (t.p[i] == BREAK_MARK)
+			return i;
+	}
+	return t.n;
+}
+
 size_t text_fold(struct str s, char *buf, size_t cap, size_t max_chars, bool *ret_cut)
 {
 	struct out o = {.p = buf, .cap = cap};
@@ -37,7 +49,7 @@ size_t text_fold(struct str s, char *buf, size_t cap, size_t max_chars, bool *re
 		out_str(&o, c);
 		s = str_skip(s, n);
 	}
-	return o.n;
+	return whole_breaks(out_view(&o));
 }
 
 /* A full stop, question or exclamation mark with a space (or closing mark and space) behind it ends a sentence; so does an ideographic full stop. */

@@ -59,7 +59,8 @@ static void verb_part(const struct verb_info *v)
 
 static void not_served(void)
 {
-	puts("\n## Known and not served\n\nThese are told from mistakes: reached, they are error 13750.\n\n| verb | what it does | attributes |\n|---|---|---|");
+	puts(
+	    "\n## Known and not served\n\nThese are told from mistakes: reached, they are error 13750.\n\n| verb | what it does | attributes |\n|---|---|---|");
 	for (size_t i = 0; i < verb_n; i++) {
 		const struct verb_info *v = &verb_table[i];
 
@@ -74,8 +75,10 @@ static void not_served(void)
 
 static void faults(void)
 {
-	puts("\n## Error codes\n\nAn **error** ends what is being run: the fallback URL is asked, with ErrorCode and ErrorUrl; without one, or when it fails too, the caller hears a sentence and the "
-	     "call ends. A **warning** is traced, the default is used, and the document goes on.\n\n| code | level | what is wrong | what mends it |\n|---|---|---|---|");
+	puts("\n## Error codes\n\nAn **error** ends what is being run: the fallback URL is asked, with ErrorCode and ErrorUrl; without one, or when it fails "
+	     "too, the caller hears a sentence and the "
+	     "call ends. A **warning** is traced, the default is used, and the document goes on.\n\n| code | level | what is wrong | what mends it "
+	     "|\n|---|---|---|---|");
 	for (size_t i = 0; i < fault_n; i++) {
 		const struct fault_info *f = &fault_table[i];
 
@@ -96,7 +99,8 @@ int verbs_main(const struct command *c, int argc, char **argv)
 	args_open(&a, c, argc, argv);
 	if ((r = args_next(&a, &o)) < 0)
 		return r == -ECANCELED ? CLI_OK : CLI_USAGE;
-	puts("# Verbs\n\nPrinted by `hookswitch verbs`, from the tables that calls are served by. Names of elements, attributes and their values are case-sensitive, but for GET, POST, true and "
+	puts("# Verbs\n\nPrinted by `hookswitch verbs`, from the tables that calls are served by. Names of elements, attributes and their values are "
+	     "case-sensitive, but for GET, POST, true and "
 	     "false.\nAn attribute that is not listed is warning 12200, and is skipped.\n\n## Served");
 	for (size_t i = 0; i < verb_n; i++)
 		if (verb_table[i].served)

@@ -100,7 +100,7 @@ const struct fault_info fault_table[] = {
     {13510, W, "Say: invalid loop", "a whole number; 0 is as often as may be (1000)"},
     {13511, W, "Say: the text is too long; the rest is not spoken", "at most 4096 characters and 300 seconds"},
     {13512, W, "Say: the text is empty", "put the text between <Say> and </Say>"},
-    {13520, W, "Say: unknown voice; the default voice speaks", "kal, slt, man or woman"},
+    {13520, W, "Say: invalid voice", "kal, slt, man or woman; else the default voice speaks"},
     {13521, W, "Say: invalid language", "a language tag such as en-US"},
     {13610, W, "Record: invalid timeout", "whole seconds; 0 is off"},
     {13611, W, "Record: invalid action", "an absolute or relative URL"},

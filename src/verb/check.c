@@ -107,8 +107,6 @@ static bool is_list(struct str name)
 	return str_eq(name, STR("input")) || (name.n > 5 && str_eq(str_skip(name, name.n - 5), STR("Event")));
 }
 
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
 static bool value_ok(const struct verb_attr *a, struct str v)
 {
 	struct str range = str_z(a->range);
@@ -126,7 +124,9 @@ static bool value_ok(const struct verb_attr *a, struct str v)
 	if (str_starts(range, STR("0-9 * # A-D w W")))
 		return v.n && only(v, "0123456789*#ABCDwW", 63);
 	if (str_eq(range, STR("language tag")))
-		return v.n && only(v, LETTERS "0123456789-", 35);
+		return !v.n || language_ok(v);
+	if (str_starts(range, STR("kal, slt")))
+		return !v.n || voice_known(v);
 	if (str_starts(range, STR("seconds")))
 		return number_in(v, 0, UINT32_MAX);
 	if (str_starts(range, STR("auto or seconds")))
@@ -182,6 +182,18 @@ static void check_values(struct checking *c, const struct verb_info *v, const st
 	}
 }
 
+/* As the verb counts: characters, with the space between words folded. */
+static bool too_long(struct str text)
+{
+	char *buf = text.n > limit_of(LIMIT_SAY_TEXT) ? malloc(text.n + 1) : NULL;
+	bool cut = false;
+
+	if (buf)
+		text_fold(text, buf, text.n + 1, limit_of(LIMIT_SAY_TEXT), &cut);
+	free(buf);
+	return cut;
+}
+
 static void check_text(struct checking *c, const struct verb_info *v, const struct node *n)
 {
 	struct str digits = node_attr(n, STR("digits"));
@@ -189,7 +201,7 @@ static void check_text(struct checking *c, const struct verb_info *v, const stru
 	if (str_eq(n->name, STR("Say"))) {
 		if (!n->text.n && !n->child)
 			found(c, 13512, n->line, "there is nothing between <Say> and </Say>");
-		else if (n->text.n > 4 * limit_of(LIMIT_SAY_TEXT))
+		else if (too_long(n->text))
 			found(c, 13511, n->line, "%zu bytes of text", n->text.n);
 	} else if (str_eq(n->name, STR("Play"))) {
 		if (!n->text.n && !digits.p)

@@ -217,6 +217,7 @@ void digits_drop(struct run *r, uint32_t upto);            /* verbs.c: nobody wa
 #define BREAK_END  '\x02'
 void ssml_text(const struct node *say, struct str language, struct out *o);
 bool language_ok(struct str tag);
+bool voice_known(struct str name); /* false: the default voice speaks, and the call is warned (13520) */
 bool ssml_break(struct str piece, uint32_t *ret_ms);
 
 /* player.c: what Say, Play and an audio body have in common */

@@ -20,11 +20,26 @@ static bool is_man(struct str v)
 	return false;
 }
 
+static bool is_woman(struct str v)
+{
+	return str_ieq(v, STR("slt")) || str_ieq(v, STR("woman")) || str_ieq(v, STR("alice"));
+}
+
+static bool is_vendors(struct str v)
+{
+	return str_istarts(v, STR("Polly.")) || str_istarts(v, STR("Google.")) || str_istarts(v, STR("Azure."));
+}
+
+bool voice_known(struct str v)
+{
+	return is_man(v) || is_woman(v) || is_vendors(v);
+}
+
 /* Ours, by the name that the field uses. Without a name, or with one that says nothing, the configured voice. */
 static struct str voice_of(struct run *r, const struct node *n, bool warn)
 {
 	struct str v = node_attr(n, STR("voice")), rest, dflt = r->v->params->voice[0] ? str_z(r->v->params->voice) : STR("slt");
-	bool vendor = str_istarts(v, STR("Polly.")) || str_istarts(v, STR("Google.")) || str_istarts(v, STR("Azure."));
+	bool vendor = is_vendors(v);
 
 	if (vendor) {
 		str_cut(v, '.', &rest);
@@ -34,7 +49,7 @@ static struct str voice_of(struct run *r, const struct node *n, bool warn)
 		return dflt;
 	if (is_man(v))
 		return STR("kal");
-	if (str_ieq(v, STR("slt")) || str_ieq(v, STR("woman")) || str_ieq(v, STR("alice")))
+	if (is_woman(v))
 		return STR("slt");
 	if (!vendor && warn)
 		run_warn(r, 13520, n->line, "voice=\"%.*s\"", (int)MIN(v.n, 60u), v.p);

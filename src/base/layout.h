@@ -93,8 +93,9 @@ struct app_record {
 	uint8_t gather_n;        /* digits collected by the Gather being run … */
 	uint8_t nest;            /* nested verb of a Gather being played */
 	char gather[124];        /* … and what they are */
+	int64_t req_marked_ms;   /* boottime of the mark: a runner that began later cannot know whether the script was started */
 	uint32_t callback_seq;   /* BIT(enum callback_event) of the status callbacks ordered so far; how many they are is the SequenceNumber of the next */
-	uint64_t pad[2];
+	uint64_t pad[1];
 };
 
 struct call_record {

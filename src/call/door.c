@@ -30,6 +30,8 @@ static int check_invite(struct calls *cs, const struct sip_msg *m, char *number,
 
 	if (sip_get(m, HDR_REQUIRE).n)
 		return 420;
+	if (sip_get(m, HDR_CONTENT_ENCODING).n && m->body.n)
+		return 415;
 	int err = sip_uri_parse(m->uri, &u);
 	if (err)
 		return err == -EPROTONOSUPPORT ? 416 : 400;
@@ -275,6 +277,8 @@ static void on_request(void *arg, const struct authed *who, struct sip_tx *tx, c
 		in_dialog(cs, tx, m, from);
 	} else if (m->method == SIP_INVITE) {
 		new_invite(cs, tx, m, from);
+	} else if (m->method == SIP_OPTIONS && sip_get(m, HDR_REQUIRE).n) {
+		refuse_invite(cs, tx, m, 420);
 	} else if (m->method == SIP_OPTIONS) {
 		refuse(cs, tx, 200, STR("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO\r\nAccept: application/sdp\r\n"));
 	} else if (m->method == SIP_BYE || m->method == SIP_INFO || m->method == SIP_UPDATE || m->method == SIP_PRACK || m->method == SIP_NOTIFY) {

@@ -263,7 +263,7 @@ static void send_bye(struct leg *l, const char *reason)
 	ending(l, l->call->r.status);
 	stream_close(l);
 	if (reason)
-		out_f(&o, "Reason: SIP;cause=200;text=\"%s\"\r\n", reason);
+		out_f(&o, "Reason: SIP;cause=%d;text=\"%s\"\r\n", all_of(l)->draining ? 503 : 200, reason);
 	sip_dlg_flow(&l->dlg, &l->dlg.flow);
 	if (!sip_request(
 		all_of(l)->o.sip,

@@ -37,9 +37,17 @@ void stream_do(struct leg *l, struct media_cmd *c)
 
 static struct media_remote remote_of(const struct leg *l, bool relatch, int64_t until_ms)
 {
-	struct media_remote r = {.rtp = l->r.media_peer, .rtcp = l->r.media_peer_rtcp, .sip_peer = l->r.flow.peer, .codec = l->r.codec,
-	    .codec_pt = l->r.codec_pt, .dtmf_pt = l->r.dtmf_pt, .codec_pt_in = l->r.codec_pt_in, .dtmf_pt_in = l->r.dtmf_pt_in, .dir = l->r.dir,
-	    .relatch = relatch, .latch_until_ms = until_ms};
+	struct media_remote r = {.rtp = l->r.media_peer,
+				 .rtcp = l->r.media_peer_rtcp,
+				 .sip_peer = l->r.flow.peer,
+				 .codec = l->r.codec,
+				 .codec_pt = l->r.codec_pt,
+				 .dtmf_pt = l->r.dtmf_pt,
+				 .codec_pt_in = l->r.codec_pt_in,
+				 .dtmf_pt_in = l->r.dtmf_pt_in,
+				 .dir = l->r.dir,
+				 .relatch = relatch,
+				 .latch_until_ms = until_ms};
 
 	return r;
 }
@@ -60,7 +68,10 @@ void stream_open(struct leg *l, bool adopt)
 	stream_do(l, &c);
 }
 
-void stream_start(struct leg *l, int64_t latch_until_ms) { stream_do(l, &(struct media_cmd){.kind = MEDIA_START, .start.latch_until_ms = latch_until_ms}); }
+void stream_start(struct leg *l, int64_t latch_until_ms)
+{
+	stream_do(l, &(struct media_cmd){.kind = MEDIA_START, .start.latch_until_ms = latch_until_ms});
+}
 
 void stream_remote(struct leg *l, bool relatch, int64_t latch_until_ms)
 {
@@ -101,7 +112,7 @@ static void note_counts(struct call *c, const struct media_counts *n)
 	struct out o = OUT(buf);
 
 	out_f(&o, "in=%u out=%u lost=%u late=%u concealed=%u strangers=%u jitter_us=%u", n->packets_in, n->packets_out, n->lost, n->late, n->concealed,
-	    n->strangers, n->jitter_us);
+	      n->strangers, n->jitter_us);
 	call_note(c, TRACE_MEDIA, 0, out_view(&o));
 }
 

@@ -5,6 +5,7 @@
  */
 #include "cli/cli_int.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -128,12 +129,27 @@ static void hello_program(char *ret, size_t cap)
 		snprintf(ret, cap, "%s", exe);
 }
 
+/* The number to try first: 100, as the examples have it, else the first that there is. */
+static const char *hello_first(const struct worker *w)
+{
+	const struct number *n = services_find(w->services, STR("100"));
+	size_t at = 0;
+
+	if (n && strcmp(n->name, "default"))
+		return "100";
+	while ((n = services_each(w->services, &at)))
+		if (isalnum((unsigned char)n->name[0]) && strcmp(n->name, "default") && strspn(n->name, "0123456789*#") == strlen(n->name))
+			return n->name;
+	return "100";
+}
+
 void hello_ready(const struct worker *w)
 {
 	char sip[PARAM_SIP_MAX * 64], http[64], one[64], program[520];
 	struct out o = OUT(sip);
 	struct addr dial;
 	bool local;
+	const char *number;
 
 	for (int i = 0; i < w->p.n_sip; i++)
 		out_f(&o, "%s%s", i ? "," : "", hello_addr(&w->sip_at[i].bound, one, sizeof(one)));
@@ -152,8 +168,9 @@ void hello_ready(const struct worker *w)
 	hello_addr(&dial, one, sizeof(one));
 	local = !strcmp(one, "127.0.0.1:5060");
 	hello_program(program, sizeof(program));
-	fprintf(stderr, "the first call: %s call 100%s%s\n", program, local ? "" : " --server ", local ? "" : one);
-	fprintf(stderr, "  or dial sip:100@%s on a softphone, with the setting \"no registration\" (no account is needed)\n", one);
+	number = hello_first(w);
+	fprintf(stderr, "the first call: %s call %s%s%s\n", program, number, local ? "" : " --server ", local ? "" : one);
+	fprintf(stderr, "  or dial sip:%s@%s on a softphone, with the setting \"no registration\" (no account is needed)\n", number, one);
 	fflush(stderr);
 	printf("ready sip=%s http=%s keeper=%d\n", sip, http, (int)keep_pid(w->keep));
 	fflush(stdout);

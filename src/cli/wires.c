@@ -236,16 +236,13 @@ int wire_fetch_pairs(void *arg, uint8_t pool, const uint16_t *ports, int n, int 
 static void on_pairs(void *arg, uint8_t pool, const struct keep_pair *pairs, int n, bool exhausted)
 {
 	struct worker *w = arg;
-	struct rtp_pair given[126];
+	struct rtp_pair given[126] = {0};
 
 	ASSERT(pool < w->n_pools && n <= 126);
 	for (int i = 0; i < n; i++)
 		given[i] = (struct rtp_pair){.port = pairs[i].port, .rtp_fd = pairs[i].rtp_fd, .rtcp_fd = pairs[i].rtcp_fd};
 	rtp_pool_give(w->pools[pool], given, n);
 	w->pool_fed[pool] = true;
-	if (exhausted && n == 0) /* more were wanted than there are */
-		log_line(LOG_WARN, "rtp: all ports of %llu-%llu are bound; widen it with --rtp", (unsigned long long)w->p.rtp_low,
-			 (unsigned long long)w->p.rtp_high);
 }
 
 static void on_runner(void *arg, int fd)

@@ -118,6 +118,7 @@ struct run_answer {
 	int32_t code;       /* exit status or signal */
 	uint32_t wall_ms;
 	uint32_t n;         /* bytes in the memfd; for sounds: samples (16 bit, AUDIO_HZ, mono, speech at −20 dBFS) */
+	int64_t since_ms;   /* with RUN_UNKNOWN: boottime when this runner began. What was asked before it may have been started by the one before */
 	char last_line[200]; /* last line of stderr, or what was wrong */
 };
 int run_post(int fd, const struct run_request *r) _must_;                  /* -EAGAIN = the runner is busy reading; -EMSGSIZE */

@@ -51,6 +51,7 @@ struct run {
 };
 
 struct runs {
+	int64_t since_ms; /* boottime */
 	struct runs_opts o;
 	uint8_t key[2][16];
 	struct sounds *sounds;
@@ -74,6 +75,7 @@ struct runs *runs_new(const struct runs_opts *o)
 	}
 	r->o = *o;
 	rand_bytes(r->key, sizeof(r->key));
+	r->since_ms = clock_boot_ms();
 	return r;
 }
 
@@ -199,6 +201,7 @@ static void refuse(struct runs *r, const struct run_request *q, enum run_state s
 	r->now.kind = (uint8_t)q->kind;
 	r->now.state = (uint8_t)state;
 	r->now.fault = (uint8_t)fault;
+	r->now.since_ms = r->since_ms;
 	last_words(&r->now, "%s", why);
 	r->has_now = true;
 }

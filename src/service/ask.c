@@ -82,6 +82,7 @@ void told_read(const struct run_answer *a, struct told *ret)
 		return;
 	case RUN_UNKNOWN:
 		ret->state = TOLD_UNKNOWN;
+		ret->since_ms = a->since_ms;
 		return;
 	case RUN_FOLDER:
 		ret->state = TOLD_FOLDER;

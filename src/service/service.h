@@ -118,6 +118,7 @@ struct told {
 	uint8_t attempts;
 	uint32_t cookies_n;    /* bytes of the jar behind the body */
 	char type[128], url[1024]; /* url: of the document in the end */
+	int64_t since_ms;      /* TOLD_UNKNOWN: boottime when the runner began */
 };
 void told_read(const struct run_answer *a, struct told *ret);
 void told_read_web(const struct fetched *f, struct told *ret);

@@ -224,6 +224,7 @@ int request_mark(struct run *r, enum req_kind kind, int64_t wall_ms, const struc
 		return err;
 	/* nothing fails below */
 	app->req_number++;
+	app->req_marked_ms = r->v->now_ms;
 	app->req_kind = (uint8_t)kind;
 	app->req_attempt = (uint8_t)(1 + q->hops);
 	app->req_method = q->get;
@@ -498,8 +499,10 @@ enum step request_answer(struct run *r, const struct told *t, int fd)
 
 	if (t->state == TOLD_RUNNING)
 		return STEP_WAIT;
-	if (t->state == TOLD_UNKNOWN) /* it never reached the runner, so it was never started */
+	if (t->state == TOLD_UNKNOWN && t->since_ms < call_app(r->c)->req_marked_ms) /* it never reached the runner, so it was never started */
 		return mail(r);
+	if (t->state == TOLD_UNKNOWN) /* the runner is younger than the request: the one before may have started it */
+		return request_runner_gone(r);
 	request_unwatch(r);
 	r->unsent = false;
 	if (web)

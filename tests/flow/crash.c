@@ -49,6 +49,25 @@ static void half_through_a_run(void **state)
 	assert_int_equal(world_runs(w, "100"), 1);
 }
 
+/* Both die while the script runs: nobody knows how far it came, so it is not started a second time (11200, the spoken error). */
+static void runner_and_worker_die_in_a_run(void **state)
+{
+	struct world *w = *state;
+
+	world_service(w, "100", "cgi", XML("<Echo/>"), 1000);
+	a_invite(w, "100");
+	a_expect(w, 100);
+	a_expect(w, 180);
+	world_run(w, 500);
+	world_runner_dies_unseen(w);
+	world_crash(w);
+	a_wait(w, 200, 2000);
+	a_ack(w);
+	a_wait_request(w, "BYE", 30000);
+	a_answer(w, 200, "");
+	assert_int_equal(world_runs(w, "100"), 1);
+}
+
 static void answer_came_while_it_was_dead(void **state)
 {
 	struct world *w = *state;
@@ -265,6 +284,7 @@ int main(void)
 {
 #define FLOW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {FLOW(half_through_a_run),
+					   FLOW(runner_and_worker_die_in_a_run),
 					   FLOW(answer_came_while_it_was_dead),
 					   FLOW(repeated_invite_after_the_crash),
 					   FLOW(in_a_prompt),

@@ -89,8 +89,12 @@ struct world {
 	char param[2048];
 	char env[16384];
 	int next_fault;
+	int64_t runner_since;
 	char next_line[200];
-	struct { uint8_t sid[16]; bool end; } stored[64];
+	struct {
+		uint8_t sid[16];
+		bool end;
+	} stored[64];
 	int n_stored;
 	struct desk *desk;
 	struct number_conf sections[8];
@@ -126,12 +130,17 @@ static int wire_send(void *arg, const struct flow *to, const void *p, size_t n)
 	m[n] = 0;
 	return 0;
 }
-static int wire_connect(void *arg, struct flow *to) { return -EHOSTUNREACH; }
+static int wire_connect(void *arg, struct flow *to)
+{
+	return -EHOSTUNREACH;
+}
 
 static struct flow phone_flow(const struct world *w)
 {
-	struct flow f = {.kind = w->tcp ? FLOW_TCP : FLOW_UDP, .conn = w->tcp ? 1 : 0, .local = {AF_INET, 5060, 0, {127, 0, 0, 1}},
-	    .peer = {AF_INET, 5070, 0, {127, 0, 0, 1}}};
+	struct flow f = {.kind = w->tcp ? FLOW_TCP : FLOW_UDP,
+			 .conn = w->tcp ? 1 : 0,
+			 .local = {AF_INET, 5060, 0, {127, 0, 0, 1}},
+			 .peer = {AF_INET, 5070, 0, {127, 0, 0, 1}}};
 	return f;
 }
 
@@ -193,7 +202,10 @@ static void mail_turn(struct world *w)
 			return;
 	}
 }
-static int out_sound(void *arg, const struct media_cmd *c, int fd) { return out_media(arg, 0, c, fd < 0 ? -1 : dup(fd)); }
+static int out_sound(void *arg, const struct media_cmd *c, int fd)
+{
+	return out_media(arg, 0, c, fd < 0 ? -1 : dup(fd));
+}
 
 /* ---- outside: the store acknowledges in the next step ---- */
 
@@ -205,8 +217,14 @@ static void out_store(void *arg, const struct call_record *r, const struct call_
 	w->stored[w->n_stored++].end = end;
 }
 
-static int out_outbox_put(void *arg, const struct outbox_post *p) { return desk_put(((struct world *)arg)->desk, p); }
-static int out_outbox_mark(void *arg, const struct outbox_mark *m) { return desk_mark(((struct world *)arg)->desk, m); }
+static int out_outbox_put(void *arg, const struct outbox_post *p)
+{
+	return desk_put(((struct world *)arg)->desk, p);
+}
+static int out_outbox_mark(void *arg, const struct outbox_mark *m)
+{
+	return desk_mark(((struct world *)arg)->desk, m);
+}
 
 /* ---- outside: the runner ---- */
 
@@ -336,8 +354,10 @@ static void run_turn(struct world *w)
 			continue;
 		x->told = x->done = true;
 		struct run_answer a = x->answer;
-		if (a.state == RUN_UNKNOWN)
+		if (a.state == RUN_UNKNOWN) {
 			*x = (struct run){0};
+			a.since_ms = w->runner_since;
+		}
 		verbs_run_answer(w->verbs, &a, x->body ? memfd_of(x->body, x->n) : -1, w->now);
 	}
 }
@@ -447,7 +467,10 @@ void world_web_cookie(struct world *w, const char *url, const char *jar)
 	struct site *s = site_add(w, url);
 	snprintf(s->jar, sizeof(s->jar), "%s", jar);
 }
-void world_web_cached(struct world *w, const char *url, bool on) { site_add(w, url)->cached = on; }
+void world_web_cached(struct world *w, const char *url, bool on)
+{
+	site_add(w, url)->cached = on;
+}
 int world_web_asked(const struct world *w, const char *url)
 {
 	const struct site *s = site_find((struct world *)w, str_z(url));
@@ -500,9 +523,18 @@ bool world_told(const struct world *w, const char *text)
 }
 /* ---- the world ---- */
 
-static int pool_of(void *arg, const struct addr *local) { return 0; }
-static void advertise(void *arg, const struct flow *f, struct addr *ret) { *ret = f->local; }
-static int64_t now_of(void *arg) { return ((struct world *)arg)->now; }
+static int pool_of(void *arg, const struct addr *local)
+{
+	return 0;
+}
+static void advertise(void *arg, const struct flow *f, struct addr *ret)
+{
+	*ret = f->local;
+}
+static int64_t now_of(void *arg)
+{
+	return ((struct world *)arg)->now;
+}
 static const uint8_t *sid_of(void *arg, handle h)
 {
 	struct world *w = arg;
@@ -543,17 +575,43 @@ static void boot(struct world *w, bool fresh)
 	w->services = services_new();
 	listing(w);
 	assert_int_equal(services_configure(w->services, w->sections, w->n_sections), 0);
-	w->verb_out = (struct verb_out){.run = out_run, .sound = out_sound, .fetch = out_fetch, .fetch_drop = out_fetch_drop, .outbox_put = out_outbox_put, .outbox_mark = out_outbox_mark, .arg = w};
-	w->verbs = verbs_new(&(struct verbs_opts){
-	    .params = &w->p, .services = w->services, .out = &w->verb_out, .trace = w->trace, .wheel = w->wheel, .version = "flow"});
+	w->verb_out = (struct verb_out){.run = out_run,
+					.sound = out_sound,
+					.fetch = out_fetch,
+					.fetch_drop = out_fetch_drop,
+					.outbox_put = out_outbox_put,
+					.outbox_mark = out_outbox_mark,
+					.arg = w};
+	w->verbs = verbs_new(
+	    &(struct verbs_opts){.params = &w->p, .services = w->services, .out = &w->verb_out, .trace = w->trace, .wheel = w->wheel, .version = "flow"});
 	w->up = mailbox_new(1 << 20);
 	w->down = mailbox_new(1 << 20);
-	w->media = media_new(&(struct media_opts){.lines = slab_lines(w->slab), .n_lines = w->sizes.n_legs, .event = media_event, .send = media_sent, .arg = w}, w->now);
+	w->media = media_new(&(struct media_opts){.lines = slab_lines(w->slab), .n_lines = w->sizes.n_legs, .event = media_event, .send = media_sent, .arg = w},
+			     w->now);
 	w->call_out = (struct call_out){.media = out_media, .store = out_store, .arg = w};
-	w->calls = calls_new(&(struct calls_opts){.slab = w->slab, .wheel = w->wheel, .trace = w->trace, .params = &w->p, .user = verbs_call_user(w->verbs),
-	    .out = &w->call_out, .pools = &w->pool, .n_pools = 1, .pool_of = pool_of, .advertise = advertise, .now = now_of, .arg = w, .n_media = 1});
-	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire, .wheel = w->wheel, .user = calls_sip_user(w->calls), .gate = &w->gate, .trace = w->trace,
-	    .key = slab_head(w->slab)->key, .product = "flow", .advertise = advertise, .arg = w, .sid_of = sid_of});
+	w->calls = calls_new(&(struct calls_opts){.slab = w->slab,
+						  .wheel = w->wheel,
+						  .trace = w->trace,
+						  .params = &w->p,
+						  .user = verbs_call_user(w->verbs),
+						  .out = &w->call_out,
+						  .pools = &w->pool,
+						  .n_pools = 1,
+						  .pool_of = pool_of,
+						  .advertise = advertise,
+						  .now = now_of,
+						  .arg = w,
+						  .n_media = 1});
+	w->sip = sip_new(&(struct sip_opts){.wire = &w->wire,
+					    .wheel = w->wheel,
+					    .user = calls_sip_user(w->calls),
+					    .gate = &w->gate,
+					    .trace = w->trace,
+					    .key = slab_head(w->slab)->key,
+					    .product = "flow",
+					    .advertise = advertise,
+					    .arg = w,
+					    .sid_of = sid_of});
 	assert_non_null(w->verbs);
 	assert_non_null(w->media);
 	assert_non_null(w->calls);
@@ -622,7 +680,7 @@ void world_crash(struct world *w)
 	for (int i = 0; i < RUNS_MAX; i++)
 		if (w->runs[i].due_ms && !w->runs[i].done)
 			w->runs[i].told = true; /* an answer goes to the worker that asked; the next one has to ask */
-	memset(w->asks, 0, sizeof(w->asks)); /* the web thread is of the worker */
+	memset(w->asks, 0, sizeof(w->asks));    /* the web thread is of the worker */
 	boot(w, false);
 	mail_turn(w);
 }
@@ -672,10 +730,22 @@ void world_jump(struct world *w, int64_t ms)
 	turn(w);
 }
 
-int64_t world_now(const struct world *w) { return w->now; }
-struct params *world_params(struct world *w) { return &w->p; }
-uint32_t world_calls(const struct world *w) { return calls_count(w->calls); }
-void world_tcp(struct world *w, bool on) { w->tcp = on; }
+int64_t world_now(const struct world *w)
+{
+	return w->now;
+}
+struct params *world_params(struct world *w)
+{
+	return &w->p;
+}
+uint32_t world_calls(const struct world *w)
+{
+	return calls_count(w->calls);
+}
+void world_tcp(struct world *w, bool on)
+{
+	w->tcp = on;
+}
 
 void world_service(struct world *w, const char *file, const char *kind, const char *answer, int latency_ms)
 {
@@ -718,8 +788,14 @@ int world_traced(struct world *w, enum trace_kind kind, uint32_t code)
 	trace_close(t);
 	return n;
 }
-struct desk *world_desk(struct world *w) { return w->desk; }
-int world_runs(const struct world *w, const char *file) { return file_find((struct world *)w, file)->runs; }
+struct desk *world_desk(struct world *w)
+{
+	return w->desk;
+}
+int world_runs(const struct world *w, const char *file)
+{
+	return file_find((struct world *)w, file)->runs;
+}
 const char *world_env(const struct world *w, const char *name)
 {
 	size_t n = strlen(name);
@@ -733,12 +809,17 @@ void world_fault(struct world *w, int fault, const char *last_line)
 	w->next_fault = fault;
 	snprintf(w->next_line, sizeof(w->next_line), "%s", last_line);
 }
-void world_runner_dies(struct world *w)
+void world_runner_dies_unseen(struct world *w)
 {
+	w->runner_since = w->now;
 	for (int i = 0; i < RUNS_MAX; i++) {
 		free(w->runs[i].body);
 		w->runs[i] = (struct run){0};
 	}
+}
+void world_runner_dies(struct world *w)
+{
+	world_runner_dies_unseen(w);
 	verbs_runner_gone(w->verbs, w->now);
 }
 
@@ -791,8 +872,9 @@ static const char *offer(struct world *w)
 {
 	static char buf[512];
 	snprintf(buf, sizeof(buf),
-	    "v=0\r\no=a 1 %u IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
-	    "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=sendrecv\r\n", w->cseq + 1);
+		 "v=0\r\no=a 1 %u IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+		 "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=sendrecv\r\n",
+		 w->cseq + 1);
 	return buf;
 }
 
@@ -800,10 +882,11 @@ static void print_request(struct world *w, const char *method, uint32_t cseq, co
 {
 	const char *via = w->tcp ? "TCP" : "UDP";
 	snprintf(w->last, sizeof(w->last),
-	    "%s %s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:5070;branch=%s;rport\r\nMax-Forwards: 70\r\nFrom: \"Ann\" <sip:204@127.0.0.1>;tag=%s\r\nTo: <sip:%s@127.0.0.1>%s\r\n"
-	    "Call-ID: %s\r\nCSeq: %u %s\r\nContact: <sip:204@127.0.0.1:5070>\r\n%s%sContent-Length: %zu\r\n\r\n%s",
-	    method, w->target, via, w->branch, w->tag, w->number, w->to_tag, w->call_id, cseq, method, extra, *body ? "Content-Type: application/sdp\r\n" : "",
-	    strlen(body), body);
+		 "%s %s SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1:5070;branch=%s;rport\r\nMax-Forwards: 70\r\nFrom: \"Ann\" <sip:204@127.0.0.1>;tag=%s\r\nTo: "
+		 "<sip:%s@127.0.0.1>%s\r\n"
+		 "Call-ID: %s\r\nCSeq: %u %s\r\nContact: <sip:204@127.0.0.1:5070>\r\n%s%sContent-Length: %zu\r\n\r\n%s",
+		 method, w->target, via, w->branch, w->tag, w->number, w->to_tag, w->call_id, cseq, method, extra,
+		 *body ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
 }
 
 void a_invite_with(struct world *w, const char *number, const char *extra, const char *body)
@@ -818,8 +901,14 @@ void a_invite_with(struct world *w, const char *number, const char *extra, const
 	print_request(w, "INVITE", w->cseq, extra, body ? body : "");
 	deliver(w, w->last);
 }
-void a_invite(struct world *w, const char *number) { a_invite_with(w, number, "", offer(w)); }
-void a_repeat(struct world *w) { deliver(w, w->last); }
+void a_invite(struct world *w, const char *number)
+{
+	a_invite_with(w, number, "", offer(w));
+}
+void a_repeat(struct world *w)
+{
+	deliver(w, w->last);
+}
 void a_ack(struct world *w)
 {
 	char keep[MSG_MAX];
@@ -859,7 +948,9 @@ void a_send(struct world *w, const char *fmt, ...)
 	vsnprintf(buf, sizeof(buf), fmt, ap);
 	va_end(ap);
 	struct out o = OUT(w->last);
-	const struct { const char *name, *value; } v[] = {{"$CALLID", w->call_id}, {"$TAG", w->tag}, {"$TOTAG", w->to_tag}, {"$BRANCH", w->branch}};
+	const struct {
+		const char *name, *value;
+	} v[] = {{"$CALLID", w->call_id}, {"$TAG", w->tag}, {"$TOTAG", w->to_tag}, {"$BRANCH", w->branch}};
 	for (const char *p = buf; *p;) {
 		size_t i, n = 0;
 		for (i = 0; i < N_ELEMENTS(v); i++)
@@ -882,8 +973,10 @@ void a_answer(struct world *w, int status, const char *body)
 	snprintf(to, sizeof(to), "%s", header_of(w->from_us, "To"));
 	snprintf(id, sizeof(id), "%s", header_of(w->from_us, "Call-ID"));
 	snprintf(cseq, sizeof(cseq), "%s", header_of(w->from_us, "CSeq"));
-	snprintf(m, sizeof(m), "SIP/2.0 %d X\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:204@127.0.0.1:5070>\r\n%sContent-Length: %zu\r\n\r\n%s", status,
-	    via, from, to, id, cseq, *body ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
+	snprintf(
+	    m, sizeof(m),
+	    "SIP/2.0 %d X\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:204@127.0.0.1:5070>\r\n%sContent-Length: %zu\r\n\r\n%s",
+	    status, via, from, to, id, cseq, *body ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
 	deliver(w, m);
 }
 
@@ -944,8 +1037,14 @@ static const char *wait_for(struct world *w, int status, const char *method, int
 		world_run(w, STEP_MS);
 	}
 }
-const char *a_wait(struct world *w, int status, int64_t ms) { return wait_for(w, status, NULL, ms); }
-const char *a_wait_request(struct world *w, const char *method, int64_t ms) { return wait_for(w, 0, method, ms); }
+const char *a_wait(struct world *w, int status, int64_t ms)
+{
+	return wait_for(w, status, NULL, ms);
+}
+const char *a_wait_request(struct world *w, const char *method, int64_t ms)
+{
+	return wait_for(w, 0, method, ms);
+}
 
 /* Which stream has this port: the flows have few calls, the port numbers are the pool's. */
 static void rtp_in(struct world *w, const uint8_t *pkt, size_t n)
@@ -971,8 +1070,10 @@ static void phone_turn(struct world *w)
 	if (w->digit) {
 		uint32_t ts = w->ts - 160u * (uint32_t)w->digit_step;
 		rtp_print_hdr(pkt, &(struct rtp_hdr){.pt = 101, .marker = w->digit_step == 0, .seq = w->seq, .ts = ts, .ssrc = 99});
-		rtp_event_print(pkt + 12, &(struct rtp_event){.event = (uint8_t)rtp_digit_event(w->digit), .end = w->digit_step >= 5, .volume = 10,
-		    .duration = (uint16_t)MIN(800, 160 * (w->digit_step + 1))});
+		rtp_event_print(pkt + 12, &(struct rtp_event){.event = (uint8_t)rtp_digit_event(w->digit),
+							      .end = w->digit_step >= 5,
+							      .volume = 10,
+							      .duration = (uint16_t)MIN(800, 160 * (w->digit_step + 1))});
 		rtp_in(w, pkt, 16);
 		if (++w->digit_step == 8)
 			w->digit = 0;
@@ -983,7 +1084,10 @@ static void phone_turn(struct world *w)
 		pkt[12 + i] = (uint8_t)(0x20 + (i + w->seq) % 40);
 	rtp_in(w, pkt, 172);
 }
-void a_talk(struct world *w, bool on) { w->talking = on; }
+void a_talk(struct world *w, bool on)
+{
+	w->talking = on;
+}
 void a_digit(struct world *w, char d)
 {
 	w->talking = true;
@@ -993,7 +1097,10 @@ void a_digit(struct world *w, char d)
 		world_run(w, STEP_MS);
 	world_run(w, 40);
 }
-void a_heard(const struct world *w, struct heard *ret) { *ret = w->heard; }
+void a_heard(const struct world *w, struct heard *ret)
+{
+	*ret = w->heard;
+}
 void a_forget(struct world *w)
 {
 	w->heard = (struct heard){0};

@@ -31,6 +31,7 @@ int world_runs(const struct world *w, const char *file);         /* how often it
 const char *world_env(const struct world *w, const char *name);  /* of the last CGI run; NULL = not given */
 void world_fault(struct world *w, int fault, const char *last_line); /* the next CGI run ends so (enum run_fault) */
 void world_runner_dies(struct world *w);
+void world_runner_dies_unseen(struct world *w); /* the worker dies with it: nobody is told */
 
 /* A [number …] section of the configuration, key by key; stands from now on, also after a crash. */
 void world_section(struct world *w, const char *number, const char *key, const char *value);

@@ -123,7 +123,8 @@ static void sockets_and_memory(void **state)
 	assert_int_equal(hold_socket(KEEP_UDP, &local, &again, &fd2), 0);
 	assert_int_not_equal(again.port, bound.port); /* two of the same wish in one life are two sockets */
 	assert_int_equal(hold_socket(KEEP_UDP, &bound, &again, &fd2), -EADDRINUSE);
-	assert_int_equal(hold_socket(KEEP_LISTEN, &bound, &again, &fd2), 0);
+	int r = hold_socket(KEEP_LISTEN, &bound, &again, &fd2); /* UDP and TCP do not mind each other; somebody's connection may have the number */
+	assert_true(r == 0 || r == -EADDRINUSE);
 	hold_new_worker();
 	assert_int_equal(hold_socket(KEEP_UDP, &local, &again, &fd2), 0);
 	assert_int_equal(again.port, bound.port);

@@ -155,12 +155,25 @@ static int on_connected(void *arg, char *peer_ip, char *local_ip, int peer_port,
 	return CURL_PREREQFUNC_OK;
 }
 
+/* RFC 9112 section 6.3: lengths that contradict each other are no length at all. curl would believe the last. */
+static bool length_again(struct job *j, struct str line)
+{
+	struct str value, name = str_cut(line, ':', &value);
+	uint64_t length, before = j->length;
+	if (str_starts(line, STR("HTTP/"))) /* another answer: after 100 or 401 */
+		j->length = 0;
+	if (!str_ieq(str_trim(name), STR("Content-Length")) || str_u64(str_trim(value), UINT64_MAX - 1, &length))
+		return false;
+	j->length = length + 1;
+	return before && before != j->length;
+}
+
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
 {
 	struct job *j = arg;
 	j->head_n += (uint32_t)n;
 	walk_heard(j);
-	return j->head_n > FETCH_HEAD_MAX ? 0 : n;
+	return j->head_n > FETCH_HEAD_MAX || length_again(j, str_n(p, n)) ? 0 : n;
 }
 
 static bool keep(struct job *j, const char *p, size_t n)
@@ -367,6 +380,7 @@ int carry_ask(struct job *j)
 	job_drop_body(j);
 	j->connected = j->strange = j->enough = j->too_large = j->no_room = false;
 	j->head_n = j->odd_n = 0;
+	j->length = 0;
 	j->error[0] = 0;
 	set_where(j);
 	set_method(j);

@@ -404,7 +404,7 @@ static void fail_code(struct job *j, CURLcode code)
 	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
-	case CURLE_WRITE_ERROR: /* on_header: the head is too large */
+	case CURLE_WRITE_ERROR: /* on_header: the head is too large, or has two lengths */
 		fault = 11206;
 		break;
 	default:

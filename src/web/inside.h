@@ -202,6 +202,7 @@ struct job {
 	char error[CURL_ERROR_SIZE];
 	bool in_multi, connected, authorized, strange, enough, too_large, no_room;
 	uint32_t head_n, odd_n;
+	uint64_t length; /* that the answer told, and one; 0 = none yet */
 	int fd; /* memfd, -1 none */
 	uint32_t body_n, from_cache_n;
 };

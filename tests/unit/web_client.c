@@ -59,6 +59,7 @@ struct manner {
 };
 static const struct manner manners[] = {
     {"/badchunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\nnonsense"},
+    {"/lengths", "HTTP/1.1 200 OK\r\nContent-Length: 11\r\ncontent-length: 5\r\n\r\n<Response/>"},
     {"/http09", "hello, this is no HTTP\r\n"},
     {"/part", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"},
     {"/nowhere", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"},
@@ -260,6 +261,7 @@ static void test_failures(void **state)
 	fails(g, "/empty", 11205, "mpty");
 	fails(g, "/part", 11205, "");
 	fails(g, "/badchunk", 11206, "hunk");
+	fails(g, "/lengths", 11206, "header");
 	fails(g, "/http09", 11206, "");
 	fails(g, "/heads", 11206, "");
 	fails(g, "/gzip", 11206, "encoded as gzip");

@@ -139,7 +139,8 @@ const struct param_info param_table[] = {
      .doc = "How the parameters of a call reach a script: POST on its standard input, GET in QUERY_STRING; in both cases as CALL_… variables too.",
      .allowed = "POST or GET"},
     {"web", "allow", NULL, LIST(web_allow), .dflt = "", .unit = "NETWORK", .check = check_network,
-     .doc = "Private networks that a reply of a service may send us to, beside the places that this configuration names; may be given several times. Empty: none.",
+     .doc =
+	 "Private networks that a reply of a service may send us to, beside the places that this configuration names; may be given several times. Empty: none.",
      .allowed = "networks as in 192.168.1.0/24 or fd00::/8, up to 16 of them"},
     {"web", "connect_ms", NULL, NUMBER(web_connect_ms), .min = 100, .max = 10000, .dflt = "5000", .unit = "ms",
      .doc = "Time for the connection to a web service; a URL's #ct= outranks it.", .allowed = "100 to 10000 ms"},
@@ -150,10 +151,12 @@ const struct param_info param_table[] = {
     {"web", "retries", NULL, NUMBER(web_retries), .min = 0, .max = 5, .dflt = "1", .unit = "times",
      .doc = "How often a request to a web service that could not be connected is tried again; a URL's #rc= outranks it.", .allowed = "0 to 5"},
     {"web", "filler_after_ms", NULL, NUMBER(filler_after_ms), .min = 0, .max = 60000, .dflt = "0", .unit = "ms",
-     .doc = "How long an answered caller hears silence while a service thinks, before a sentence asks for patience; 0: never. A number's own value counts more.",
+     .doc =
+	 "How long an answered caller hears silence while a service thinks, before a sentence asks for patience; 0: never. A number's own value counts more.",
      .allowed = "0 to 60000 milliseconds"},
     {"web", "hedge_after_ms", NULL, NUMBER(hedge_after_ms), .min = 0, .max = 60000, .dflt = "0", .unit = "ms",
-     .doc = "How long a number's service may think before its fallback URL is asked beside it; the first good reply counts. 0: never. A number's own value counts more.",
+     .doc = "How long a number's service may think before its fallback URL is asked beside it; the first good reply counts. 0: never. A number's own value "
+	    "counts more.",
      .allowed = "0 to 60000 milliseconds"},
     {"reject", "status", NULL, NUMBER(reject_status), .min = 400, .max = 699, .dflt = "404", .unit = "status",
      .doc = "SIP status of a call that a document rejects without saying that it is busy.", .allowed = "400 to 699"},

@@ -159,8 +159,8 @@ static int bind_socket(int type, const struct addr *a, bool filtered)
 	if (fd < 0)
 		return -errno;
 	int only6 = !addr_is_any(a); /* [::] takes IPv4 as well, whatever this machine's default is */
-	if ((a->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6)) < 0) || (type == SOCK_STREAM && set_on(fd, SOL_SOCKET, SO_REUSEADDR) < 0) ||
-	    (filtered && drop_all(fd) < 0) || bind(fd, (struct sockaddr *)&ss, n) < 0) {
+	if ((a->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof(only6)) < 0) ||
+	    (type == SOCK_STREAM && set_on(fd, SOL_SOCKET, SO_REUSEADDR) < 0) || (filtered && drop_all(fd) < 0) || bind(fd, (struct sockaddr *)&ss, n) < 0) {
 		int e = errno;
 		close(fd);
 		return -e;

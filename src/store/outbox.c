@@ -148,7 +148,7 @@ static bool send_row(void *arg, const struct store_post *m)
 	own->tag = o->tag;
 	if (m->made_ms < o->utc_ms - OLD_MS)
 		own->attempt = UINT16_MAX; /* nobody wants to know any more: it is finally failed without another attempt */
-	o->sent++; /* before anyone can know */
+	o->sent++;                         /* before anyone can know */
 	if (mailbox_post(o->up, m, n)) {
 		o->sent--;
 		o->full = true;

@@ -6,7 +6,7 @@ ASAN = build-asan
 TSAN = build-tsan
 FUZZ = build-fuzz
 
-.PHONY: help run build asan tsan test lint test-clean fuzz drill install clean
+.PHONY: help run build asan tsan test lint test-clean fuzz drill bench install clean
 
 help:
 	@echo "make run         installs what is missing, builds, starts Hookswitch with the example services and ./var"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-clean  make test in a fresh Debian 12 (debootstrap; as root)"
 	@echo "make fuzz        the fuzz targets, SECONDS=60 each"
 	@echo "make drill       the kill drill alone"
+	@echo "make bench       what a call costs, beside the floor (SECONDS=20 a row)"
 
 run:
 	@tools/deps.sh run
@@ -58,6 +59,9 @@ fuzz: $(FUZZ)/build.ninja
 
 drill: build
 	@tests/blackbox/drill
+
+bench: build
+	@bench/run $(SECONDS)
 
 install: build
 	@meson install -C $(RELEASE)

@@ -10,11 +10,13 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/n
 [ -n "$mirror" ] || mirror=$(sed -n 's/^deb[^h]*\(http[^ ]*\).*/\1/p;s/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
 [ -n "$mirror" ] || { echo "test-clean: this machine has no package source to take Debian from" >&2; exit 78; }
 done_with() {
+	umount -l "$room/run/netns" 2>/dev/null || true
 	umount -l "$room/dev/pts" "$room/dev/shm" "$room/dev" "$room/proc" "$room/sys" 2>/dev/null || true
 	[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$room"
 }
 trap done_with EXIT
 echo "test-clean: Debian bookworm in $room"
+chmod 755 "$room" # it is the root folder of those who run as other users there
 [ -x "$room/bin/sh" ] || debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$room" "$mirror"
 mount -t proc proc "$room/proc"
 mount -t sysfs sysfs "$room/sys"
@@ -25,4 +27,4 @@ cp /etc/hosts "$room/etc/hosts" 2>/dev/null || true
 cp -r /etc/apt/apt.conf.d/. "$room/etc/apt/apt.conf.d/" 2>/dev/null || true
 rm -rf "$room/root/hookswitch"
 git clone -q "file://$PWD" "$room/root/hookswitch"
-chroot "$room" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" sh -c 'cd /root/hookswitch && make test'
+chroot "$room" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin STEPS="${STEPS:-}" http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" sh -c 'cd /root/hookswitch && make test'

@@ -116,6 +116,15 @@ static enum step play_prepare(struct run *r, const struct node *n)
 	return STEP_WAIT;
 }
 
+/* It is not the sound's fault when there is no room for it. */
+static enum step sound_refused(struct run *r, const struct node *n)
+{
+	uint32_t fault;
+	const char *why = sound_why(&r->cur, &fault);
+
+	return fault == 90004 ? run_error(r, fault, "line %d: %s", n->line, why) : bad_target(r, n, why);
+}
+
 static enum step remote_failed(struct run *r, const struct node *n)
 {
 	char why[240];
@@ -139,7 +148,7 @@ static enum step play_on(struct run *r, const struct node *n)
 		enum step s;
 
 		if (!is_bare(n->text) || !sound_missing(&r->cur) || r->suffix + 1 == (int)N_ELEMENTS(suffixes))
-			return bad_target(r, n, sound_why(&r->cur, &fault));
+			return sound_refused(r, n);
 		r->suffix++;
 		sound_let(&r->cur);
 		s = play_prepare(r, n);

@@ -414,8 +414,10 @@ static bool is_whole(int fd, uint32_t n_samples)
 
 static void came(struct soundbox *ss, struct sound *s, const struct told *t, int fd)
 {
+	bool whole = is_whole(fd, t->n);
+
 	runner_taken(ss->v, s->token, false);
-	if (!t->fault && is_whole(fd, t->n) && make_room(ss, (uint64_t)t->n * SAMPLE_SIZE) == 0) {
+	if (!t->fault && whole && make_room(ss, (uint64_t)t->n * SAMPLE_SIZE) == 0) {
 		s->n_samples = t->n;
 		ss->bytes += (uint64_t)t->n * SAMPLE_SIZE;
 		s->fd = fd;
@@ -428,7 +430,7 @@ static void came(struct soundbox *ss, struct sound *s, const struct told *t, int
 	s->missing = t->missing;
 	if (t->fault)
 		fail(ss, s, t->fault, t->why);
-	else if (!is_whole(fd, t->n))
+	else if (!whole)
 		fail(ss, s, 90002, "the runner gave fewer samples than it said");
 	else
 		fail(ss, s, 90004, "the cache is full of sounds in use");

@@ -570,8 +570,8 @@ class Full(unittest.TestCase):
             hear(0)
             hear(0)
             self.assertEqual(asked, [0], 'it was kept')
-            for base in range(1, 24, 2):
-                together([('%d' % i, lambda i=i: hear(i)) for i in (base, base + 1) if i < 24])
+            for base in range(1, 24, 4):
+                together([('%d' % i, lambda i=i: hear(i)) for i in range(base, min(base + 4, 24))])
             self.assertEqual(sorted(asked), list(range(24)))
             self.assertLess(held(worker) - empty, 2 * 256 * MIB + 64 * MIB, 'bytes, as received and as played')
             hear(0)
@@ -584,6 +584,50 @@ class Full(unittest.TestCase):
             self.assertEqual(beside.bye(), 200)
             beside.close()
             self.assertEqual(s.children()['worker'], worker)
+
+    def test_cache_full_of_sounds_in_use(self):
+        """More long sounds at once than there is room for: those that come too late are told so, the others go on; when some have ended there is room again."""
+        body = sound.wav(MELODY) + b'\0' * (15 * MIB)
+        body = body[:4] + struct.pack('<I', len(body) - 8) + body[8:40] + struct.pack('<I', len(body) - 44) + body[44:]
+
+        def serve(conn, request, evil):
+            if b'.wav' in request.split(b'\r\n')[0]:
+                conn.sendall(reply(body, 'audio/wav'))
+            else:
+                user = re.search(rb'CallerIdNumber=(\d+)', request).group(1).decode()
+                conn.sendall(reply('<Response><Play>/%s.wav</Play></Response>' % user))
+        web = Evil(serve)
+        self.addCleanup(web.close)
+        with hs.Server({}, SPEECH + '[number 300]\nvoice_url = %s/v\n' % web.url) as s:
+            worker, phones = s.children()['worker'], []
+            rss = memory(worker)
+            for i in range(22):  # 16 of them are 240 MiB
+                phones.append(s.phone(user='4%03d' % i).invite('300'))
+            errors = {}
+            for p in phones:
+                p.answered(30)
+                p.talk()
+            for p in phones:
+                def codes():
+                    return [r['code'] for r in s.records(sid_of(s, p)) if r['kind'] == 'error']
+                wait_until(lambda: sound.best(sound.samples(p.rtp), MELODY[800:8000])[0] > 0.9 or codes(), 20, 'the sound, or why there is none')
+                errors[p] = codes()
+            self.assertEqual({tuple(e) for e in errors.values()}, {(), (90004,)})
+            heard = [p for p in phones if not errors[p]]
+            self.assertGreaterEqual(len(heard), 14)
+            for p in phones:
+                if errors[p]:
+                    p.wait_bye(20)
+            for p in heard:
+                self.assertIsNone(p.bye_from_peer)
+                self.assertEqual(p.bye(), 200)
+            with s.phone(user='4999').call('300') as p:
+                wait_until(lambda: sound.best(sound.samples(p.rtp), MELODY[800:8000])[0] > 0.9, 20, 'the sound')
+                self.assertEqual(p.bye(), 200)
+            self.assertEqual(s.children()['worker'], worker)
+            self.assertLess(memory(worker) - rss, 8 * MIB)
+            for p in phones:
+                p.close()
 
     @unittest.skipUnless(os.geteuid() == 0, 'a small disk can be mounted by root only')
     def test_full_disk(self):

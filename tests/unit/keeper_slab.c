@@ -138,9 +138,8 @@ static void killed_writers_leave_whole_records(void **state)
 		while (slab_open(fd, &sizes, false, &s) < 0)
 			;
 		int64_t begun = seen;
-		while (begun == seen) /* a read beside the writer may find both copies in the making: again */
-			if (slab_read_call(s, 3, &got) == 0)
-				begun = got.created_ms;
+		while (begun == seen && slab_read_call(s, 3, &got) == 0)
+			begun = got.created_ms;
 		for (volatile uint32_t spin = rand_u32() % 20000; spin > 0; spin--)
 			;
 		int status;

@@ -76,6 +76,7 @@ struct calls {
 	struct link bin_calls;
 	int64_t now_ms;
 	bool draining;
+	int64_t told_full_ms; /* when it was last said that ports are short: once in ten seconds */
 	uint8_t account[16];
 };
 

@@ -97,6 +97,9 @@ static bool fill(struct call *c, struct leg *l, const struct sip_msg *m, const s
 		return false;
 	if (!stream_take(l, &from->local))
 		return true;
+	if (c->all->now_ms - c->all->told_full_ms < 10000)
+		return false;
+	c->all->told_full_ms = c->all->now_ms;
 	log_line(LOG_WARN, "a call is refused: no port for its sound is free just now; widen the range with --rtp if this comes often");
 	return false;
 }

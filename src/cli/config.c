@@ -197,7 +197,7 @@ static int number_open(struct config_reader *r, struct str key)
 static int number_pair(struct config_reader *r, struct str line)
 {
 	const struct number_key *k;
-	struct str name, value = STR_NONE;
+	struct str name, value;
 	char names[300];
 	struct out o = OUT(names);
 	size_t n = 0;

@@ -65,7 +65,7 @@ static const char *hello_kind(const struct number *n)
 static void hello_web(const struct number *n, bool first)
 {
 	struct str url = str_z(n->web->voice_url);
-	const char *at = str_find(url, '@'), *slash = strchr(strchr(n->web->voice_url, ':') + 3, '/');
+	const char *at = str_find(url, '@'), *colon = strchr(n->web->voice_url, ':'), *slash = colon ? strchr(colon + 3, '/') : NULL;
 
 	if (at && (!slash || at < slash))
 		url = str_skip(url, (size_t)(at - url.p));

@@ -176,7 +176,7 @@ static void lint_look(struct lint *l)
 			memcpy(l->type_buf, rep.full_type.p, l->type.n);
 		l->status = rep.status;
 		l->n = rep.body.n;
-		if (l->n)
+		if (l->n && l->body)
 			memmove(l->body, rep.body.p, l->n);
 	} else {
 		l->type = STR("text/plain");

@@ -16,6 +16,8 @@
 
 #include "keeper/keeper_int.h"
 
+#define READ_TRIES 16
+
 #define PAGE   4096u
 #define RECORD 512u /* both kinds: layout.h */
 
@@ -207,11 +209,15 @@ static int read_record(const struct slab *s, enum slab_record k, uint32_t slot, 
 {
 	if (slot >= s->n_slots[k])
 		return -ENOENT;
-	int at = newest(s, k, slot);
-	if (at < 0)
-		return -ENOENT;
-	memcpy(ret, slab_copy(s, k, slot, at), RECORD);
-	return 0;
+	for (int tries = 0; tries < READ_TRIES; tries++) {
+		int at = newest(s, k, slot);
+		if (at < 0)
+			return -ENOENT;
+		memcpy(ret, slab_copy(s, k, slot, at), RECORD);
+		if (record_crc(ret) == ((struct record_head *)ret)->crc) /* beside a living writer what was judged may have been written over */
+			return 0;
+	}
+	return -ENOENT;
 }
 
 void slab_write_call(struct slab *s, uint32_t slot, struct call_record *r)

@@ -514,6 +514,8 @@ int services_update(struct services *s, struct str listing)
 static void log_change(const struct number_conf *was, const struct number_conf *is)
 {
 	const struct number_conf *c = is ? is : was;
+
+	ASSERT(c);
 	const char *url = *c->web.voice_url ? c->web.voice_url : "fallback and callbacks only";
 	const char *what = !was ? "came" : !is ? "went" : "changed";
 

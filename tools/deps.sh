@@ -7,7 +7,7 @@ set -eu
 run="gcc libc6-dev make pkg-config meson ninja-build python3 perl iproute2
  libuv1-dev libc-ares-dev libcurl4-openssl-dev libwebsockets-dev libwebsockets-evlib-uv libssl-dev libexpat1-dev libjansson-dev
  libsqlite3-dev libinih-dev libspeexdsp-dev libsndfile1-dev libspandsp-dev libcap-dev flite1-dev"
-test="libcmocka-dev clang libclang-rt-14-dev binutils python3-numpy sip-tester baresip-core asterisk-core-sounds-en-wav git python3-twilio npm"
+test="libcmocka-dev clang libclang-rt-14-dev binutils python3-numpy procps sip-tester baresip-core asterisk-core-sounds-en-wav git python3-twilio npm"
 lint="clang-format clang-tidy python3 git"
 clean="debootstrap git"
 

@@ -137,7 +137,6 @@ static enum step remote_failed(struct run *r, const struct node *n)
 static enum step play_on(struct run *r, const struct node *n)
 {
 	struct play_order o;
-	uint32_t fault;
 	enum step ordered = play_prepare(r, n);
 
 	if (ordered != STEP_WAIT)

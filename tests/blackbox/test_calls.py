@@ -186,7 +186,7 @@ class Wrong(Case):
         return {'203': xml('<Hangup/>'), '209': 'echo hello\n', '201': '#!/bin/sh\necho first >&2\necho "cannot open the book" >&2\nexit 3\n', '202': '#!/bin/sh\necho "<Response/>"\n',
                 '204': '#!/bin/sh\r\necho hello\r\n', '205': '#!/nowhere/python9\nprint()\n', '206': '#!/bin/sh\necho "Content-Type: application/pdf"\necho\necho x\n',
                 '207': xml('<Say>open'), '208': '#!/usr/bin/python3\nimport nothing_of_this_name\n',
-                '210': xml('<Wobble/><Say>After.</Say>'), '211': xml('<Say>Before.</Say><Gather/><Say>Never.</Say>'),
+                '210': xml('<Wobble/><Say>After.</Say>'), '211': xml('<Say>Before.</Say><Record/><Say>Never.</Say>'),
                 '212': xml('<Reject reason="busy"/>'), '213': xml('<Reject/>'), '214': '#!/bin/sh\necho "Content-Type: text/xml"\necho\n',
                 '215': '#!/bin/sh\necho "Status: 500 Broken"\necho "Content-Type: text/plain"\necho\necho no\n', '216': xml('<Hangup/>'),
                 '300': xml(''), '300.txt': 'two'}
@@ -253,7 +253,7 @@ class Wrong(Case):
         text = self.error('211', 13750)
         self.assertIn('Say>Before', text)
         self.assertNotIn('Say>Never', text)
-        self.assertIn('Gather', text)
+        self.assertIn('Record', text)
 
     def test_reject(self):
         self.assertEqual(set(self.each(lambda p: p.refused('212')['status']).values()), {486})

@@ -564,7 +564,8 @@ class Full(unittest.TestCase):
                     p.rtp.wait_for(lambda: len(p.rtp.audio()) >= 110, 20, 'the sound of 2 s')
                     x = sound.samples(p.rtp)
                     source = sound.speechlike(2.0, seed=100 + i)
-                    self.assertGreater(sound.best(x, source[1600:12800])[0], 0.9)
+                    # whose sound it is, not how well: four sounds of 15 MiB are mapped meanwhile, and another's sound is near 0
+                    self.assertGreater(sound.best(x, source[1600:12800])[0], 0.7)
                     self.assertEqual(p.bye(), 200)
             empty, rss = held(worker), memory(worker)
             hear(0)

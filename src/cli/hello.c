@@ -64,6 +64,7 @@ static const char *hello_kind(const struct number *n)
 /* Without user and password: this is read over shoulders. */
 static void hello_web(const struct number *n, bool first)
 {
+	ASSERT(n->web);
 	struct str url = str_z(n->web->voice_url);
 	const char *at = str_find(url, '@'), *colon = strchr(n->web->voice_url, ':'), *slash = colon ? strchr(colon + 3, '/') : NULL;
 

@@ -3,6 +3,7 @@
 write are read without a word of warning. The library for Node, and a Node that is new enough for it, are fetched by npm as vendor/package.json says, into build-vendor/; where npm cannot
 be reached its half is skipped, and says so."""
 import base64
+import fcntl
 import hashlib
 import hmac
 import http.server
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -28,7 +30,7 @@ except ImportError:
     RequestValidator = None
 
 
-def fetch_vendor():
+def fetch_alone():
     """None, or why it is not there."""
     with open(os.path.join(HERE, 'vendor', 'package.json')) as f:
         wanted = f.read()
@@ -53,6 +55,13 @@ def fetch_vendor():
     with open(stamp, 'w') as f:
         f.write(wanted)
     return None
+
+
+def fetch_vendor():
+    """One process at a time: the tests run in two."""
+    with open(os.path.join(tempfile.gettempdir(), 'hookswitch-vendor-%d.lock' % os.getuid()), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return fetch_alone()
 
 
 class Node:
